@@ -1,6 +1,6 @@
-// Activity: what the fast path tells an observer about each operation it has served. The observer is a
-// template parameter of the fast path (predict's profile recorder, or NoObserver), called on the lcore:
-// it must not allocate, lock, or make a system call.
+// Activity: what the fast path tells an observer about each operation it has served. The observer
+// is a template parameter of the fast path (predict's profile recorder, or NoObserver), called on
+// the lcore: it must not allocate, lock, or make a system call.
 #pragma once
 
 #include <concepts>
@@ -12,13 +12,14 @@
 namespace driftlock {
 
 struct Activity {
-  std::uint32_t session_index = 0;  // dense, below the node's session limit; reused after a session ends
-  std::uint64_t session_id = 0;     // never reused
+  std::uint32_t session_index =
+      0;  // dense, below the node's session limit; reused after a session ends
+  std::uint64_t session_id = 0;  // never reused
   std::uint64_t client_id = 0;
-  std::uint64_t key_hash = 0;       // 0 where the operation names no lock
+  std::uint64_t key_hash = 0;  // 0 where the operation names no lock
   wire::Op op = wire::Op::kNone;
   wire::Status status = wire::Status::kOk;
-  Nanoseconds received_tai_ns = 0;  // middle of the node's interval at receipt
+  Nanoseconds received_tai_ns = 0;        // middle of the node's interval at receipt
   Nanoseconds clock_residual_ns = 0;      // release: see wire::Reply
   Nanoseconds behaviour_residual_ns = 0;  // release with a stated prediction: see wire::Reply
 };

@@ -66,6 +66,8 @@ const char* to_string(Status status) {
       return "denied";
     case Status::kModeConflict:
       return "mode_conflict";
+    case Status::kNotReady:
+      return "not_ready";
   }
   return "unknown";
 }

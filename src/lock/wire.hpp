@@ -76,8 +76,9 @@ enum class Status : std::uint8_t {
   kSessionEnded = 16,   // wait: the session ended while the request was queued
   kDenied = 17,         // this client may not do that
   kModeConflict = 18,   // acquire: the lock lives in a mode or size that does not fit the request
+  kNotReady = 19,  // after a restart: old leases may still be alive, nothing new is granted yet
 };
-inline constexpr std::size_t kStatusCount = 19;
+inline constexpr std::size_t kStatusCount = 20;
 
 // Header of every datagram, 48 bytes.
 struct [[gnu::packed]] Header {

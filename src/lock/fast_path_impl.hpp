@@ -1,0 +1,260 @@
+// Definitions of FastPath. Include it only where the template is instantiated.
+#pragma once
+
+#include <limits>
+
+#include "src/lock/fast_path.hpp"
+
+namespace driftlock {
+
+template <Port P, Clock C, Observer O>
+FastPath<P, C, O>::FastPath(P& port, const C& clock, Engine& engine, O& observer,
+                            FastPathCounters& counters)
+    : port_(port), clock_(clock), engine_(engine), observer_(observer), counters_(counters) {}
+
+template <Port P, Clock C, Observer O>
+std::size_t FastPath<P, C, O>::poll() {
+  const std::size_t received = port_.receive(burst_);
+  const std::uint64_t now_ticks = clock_.ticks();
+  const auto view = clock_.view();
+  const ClockReading now = view.at(now_ticks);
+  engine_.advance(now);
+
+  // Each stage runs over the whole burst, so that one datagram's cache misses hide behind another's
+  // work.
+  for (std::size_t i = 0; i < received; ++i) parse(i);
+  for (std::size_t i = 0; i < received; ++i) authenticate(i);
+  for (std::size_t i = 0; i < received; ++i) hash_keys(i);
+  for (std::size_t i = 0; i < received; ++i) prefetch_locks(i);
+  outgoing_count_ = 0;
+  for (std::size_t i = 0; i < received; ++i) serve(i, now, view);
+  if (outgoing_count_ > 0) port_.send({outgoing_.data(), outgoing_count_});
+
+  push_waiting(now, now_ticks);
+  run_task(now);
+  counters_.datagrams_received.add(received);
+  counters_.polls.add();
+  if (received == 0) counters_.polls_idle.add();
+  return received;
+}
+
+template <Port P, Clock C, Observer O>
+void FastPath<P, C, O>::parse(std::size_t index) {
+  const Datagram& datagram = burst_[index];
+  Pending& pending = pending_[index];
+  pending.session = kNil;
+  pending.reject = wire::check_request({datagram.payload, datagram.length});
+  if (datagram.length >= sizeof(wire::Header)) {
+    pending.header = wire::load<wire::Header>(datagram.payload);
+  }
+  if (pending.reject == wire::Reject::kNone) engine_.sessions().prefetch(pending.header.session_id);
+}
+
+template <Port P, Clock C, Observer O>
+void FastPath<P, C, O>::authenticate(std::size_t index) {
+  const Datagram& datagram = burst_[index];
+  Pending& pending = pending_[index];
+  if (pending.reject != wire::Reject::kNone) return;
+  const std::span<const std::uint8_t> bytes{datagram.payload, datagram.length};
+  const SecretKey* key = nullptr;
+  if (static_cast<wire::Op>(*wire::record(datagram.payload, 0)) == wire::Op::kOpen) {
+    key = engine_.keyring().find(pending.header.session_id);
+    if (key == nullptr) pending.reject = wire::Reject::kUnknownClient;
+  } else {
+    pending.session = engine_.sessions().find(pending.header.session_id);
+    if (pending.session == kNil) {
+      pending.reject = wire::Reject::kUnknownSession;
+    } else {
+      key = &engine_.sessions().at(pending.session).key;
+    }
+  }
+  if (key != nullptr && !verify_datagram(*key, bytes)) pending.reject = wire::Reject::kBadMac;
+}
+
+template <Port P, Clock C, Observer O>
+void FastPath<P, C, O>::hash_keys(std::size_t index) {
+  Pending& pending = pending_[index];
+  if (pending.reject != wire::Reject::kNone || pending.session == kNil) return;
+  for (std::size_t op = 0; op < pending.header.op_count; ++op) {
+    pending.key_hashes[op] = engine_.prefetch(
+        pending.session, wire::load<wire::Request>(wire::record(burst_[index].payload, op)));
+  }
+}
+
+template <Port P, Clock C, Observer O>
+void FastPath<P, C, O>::prefetch_locks(std::size_t index) {
+  const Pending& pending = pending_[index];
+  if (pending.reject != wire::Reject::kNone || pending.session == kNil) return;
+  for (std::size_t op = 0; op < pending.header.op_count; ++op) {
+    engine_.prefetch_lock(pending.key_hashes[op]);
+  }
+}
+
+template <Port P, Clock C, Observer O>
+template <typename View>
+void FastPath<P, C, O>::serve(std::size_t index, const ClockReading& now, const View& view) {
+  Datagram& datagram = burst_[index];
+  Pending& pending = pending_[index];
+  counters_.stamps[static_cast<std::size_t>(datagram.stamp.source)].add();
+  if (pending.reject != wire::Reject::kNone) {
+    reject(index);
+    return;
+  }
+  RequestContext context;
+  context.now = now;
+  context.received = view.at(datagram.stamp.ticks);
+  context.client_time_ns = pending.header.time_ns;
+  context.client_error_ns = pending.header.error_ns;
+  context.peer = datagram.peer;
+  if (pending.session == kNil) {
+    serve_open(datagram, pending, context);
+  } else {
+    serve_operations(datagram, pending, context);
+  }
+  counters_.datagrams_answered.add();
+  outgoing_[outgoing_count_++] = datagram;
+}
+
+template <Port P, Clock C, Observer O>
+void FastPath<P, C, O>::serve_open(Datagram& datagram, Pending& pending,
+                                   const RequestContext& context) {
+  const std::uint64_t client_id = pending.header.session_id;
+  const SecretKey& key = *engine_.keyring().find(client_id);
+  for (std::size_t op = 0; op < pending.header.op_count; ++op) {
+    std::uint8_t* record = wire::record(datagram.payload, op);
+    wire::OpenReply reply;
+    if (op == 0) {
+      reply = engine_.open(client_id, key, wire::load<wire::OpenRequest>(record), context);
+    } else {
+      reply.op = static_cast<wire::Op>(*record);  // an open comes alone
+      reply.status = wire::Status::kBadRequest;
+    }
+    counters_
+        .operations[static_cast<std::size_t>(wire::Op::kOpen)]
+                   [static_cast<std::size_t>(reply.status)]
+        .add();
+    wire::store(record, reply);
+  }
+  pending.header.kind = wire::Kind::kReply;
+  counters_.residence.record(finish(datagram, pending.header, key, context.received));
+}
+
+template <Port P, Clock C, Observer O>
+void FastPath<P, C, O>::serve_operations(Datagram& datagram, Pending& pending,
+                                         const RequestContext& context) {
+  const Session& session = engine_.sessions().at(pending.session);
+  for (std::size_t op = 0; op < pending.header.op_count; ++op) {
+    std::uint8_t* record = wire::record(datagram.payload, op);
+    const auto request = wire::load<wire::Request>(record);
+    const wire::Reply reply =
+        engine_.handle(pending.session, request, pending.key_hashes[op], context);
+    const auto kind = static_cast<std::size_t>(reply.op);
+    counters_.operations[kind < wire::kOpCount ? kind : 0][static_cast<std::size_t>(reply.status)]
+        .add();
+    observe(session, pending.session, pending.key_hashes[op], reply, context);
+    wire::store(record, reply);
+  }
+  pending.header.kind = wire::Kind::kReply;
+  counters_.residence.record(finish(datagram, pending.header, session.key, context.received));
+}
+
+template <Port P, Clock C, Observer O>
+void FastPath<P, C, O>::observe(const Session& session, std::uint32_t session_index,
+                                std::uint64_t key_hash, const wire::Reply& reply,
+                                const RequestContext& context) {
+  Activity activity;
+  activity.session_index = session_index;
+  activity.session_id = session.id;
+  activity.client_id = session.client_id;
+  activity.key_hash = key_hash;
+  activity.op = reply.op;
+  activity.status = reply.status;
+  activity.received_tai_ns = context.received.tai.middle();
+  activity.clock_residual_ns = reply.clock_residual_ns;
+  activity.behaviour_residual_ns = reply.behaviour_residual_ns;
+  observer_.observe(activity);
+}
+
+template <Port P, Clock C, Observer O>
+Nanoseconds FastPath<P, C, O>::finish(Datagram& datagram, wire::Header header, const SecretKey& key,
+                                      const ClockReading& received) {
+  header.time_ns = received.tai.middle();
+  header.error_ns = static_cast<std::uint32_t>(
+      std::min<Nanoseconds>(received.tai.half_width(), wire::kUnknownError));
+  header.clock_state = static_cast<std::uint8_t>(received.state);
+  header.stamp_source = static_cast<std::uint8_t>(datagram.stamp.source);
+  header.status = 0;
+  header.epoch = engine_.options().epoch;
+  const Nanoseconds residence_ns = clock_.nanoseconds(clock_.ticks() - datagram.stamp.ticks);
+  header.residence_ns = static_cast<std::uint32_t>(
+      std::clamp<Nanoseconds>(residence_ns, 0, std::numeric_limits<std::uint32_t>::max()));
+  wire::store(datagram.payload, header);
+  sign_datagram(key, {datagram.payload, datagram.length});
+  return residence_ns;
+}
+
+template <Port P, Clock C, Observer O>
+void FastPath<P, C, O>::reject(std::size_t index) {
+  Datagram& datagram = burst_[index];
+  const Pending& pending = pending_[index];
+  counters_.rejected[static_cast<std::size_t>(pending.reject)].add();
+  const bool answered = pending.reject == wire::Reject::kBadVersion ||
+                        pending.reject == wire::Reject::kUnknownSession;
+  // Never an answer to what is not a request: two nodes must not keep each other busy.
+  if (!answered || pending.header.kind != wire::Kind::kRequest) {
+    port_.release(datagram);
+    return;
+  }
+  wire::Header header = pending.header;
+  header.version = wire::kVersion;
+  header.kind = wire::Kind::kError;
+  header.length = wire::kErrorBytes;
+  header.op_count = 0;
+  header.status = static_cast<std::uint8_t>(pending.reject == wire::Reject::kBadVersion
+                                                ? wire::Status::kBadVersion
+                                                : wire::Status::kNoSession);
+  header.epoch = engine_.options().epoch;
+  wire::store(datagram.payload, header);
+  datagram.length = wire::kErrorBytes;
+  counters_.errors_sent.add();
+  outgoing_[outgoing_count_++] = datagram;
+}
+
+template <Port P, Clock C, Observer O>
+void FastPath<P, C, O>::push_waiting(const ClockReading& now, std::uint64_t now_ticks) {
+  outgoing_count_ = 0;
+  Push push;
+  Datagram datagram;
+  while (outgoing_count_ < kBurst && engine_.has_push() && port_.allocate(datagram)) {
+    if (!engine_.next_push(push)) {
+      port_.release(datagram);
+      break;
+    }
+    const Session& session = engine_.sessions().at(push.session);
+    wire::Header header;
+    header.kind = wire::Kind::kPush;
+    header.session_id = session.id;
+    header.op_count = 1;
+    header.length = wire::datagram_bytes(1);
+    datagram.length = header.length;
+    datagram.peer = session.peer;
+    datagram.stamp = {now_ticks, StampSource::kTsc};
+    wire::store(wire::record(datagram.payload, 0), push.reply);
+    static_cast<void>(finish(datagram, header, session.key, now));
+    outgoing_[outgoing_count_++] = datagram;
+  }
+  if (outgoing_count_ == 0) return;
+  counters_.pushes_sent.add(outgoing_count_);
+  port_.send({outgoing_.data(), outgoing_count_});
+}
+
+template <Port P, Clock C, Observer O>
+void FastPath<P, C, O>::run_task(const ClockReading& now) {
+  if (current_task_ == nullptr && !tasks_.pop(current_task_)) return;
+  EngineTask* task = current_task_;
+  current_task_ = nullptr;
+  // A task that is done may be destroyed by its owner before run() has returned here.
+  if (!task->run(engine_, now)) current_task_ = task;
+}
+
+}  // namespace driftlock

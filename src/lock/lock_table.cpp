@@ -1,0 +1,256 @@
+#include "src/lock/lock_table.hpp"
+
+#include <xxhash.h>
+
+#include <bit>
+
+namespace driftlock {
+namespace {
+
+std::uint32_t tag_of(std::uint64_t hash) {
+  return static_cast<std::uint32_t>(hash >> 32);
+}
+
+}  // namespace
+
+LockTable::LockTable(const Limits& limits, std::pmr::memory_resource* memory)
+    : locks_(limits.locks_max, memory),
+      claims_(limits.claims_max, memory),
+      buckets_(std::bit_ceil(limits.locks_max), kNil, memory),
+      keys_(limits.locks_max, limits.long_keys_max, memory),
+      bucket_mask_(buckets_.size() - 1),
+      hash_seed_(limits.hash_seed) {
+  DRIFTLOCK_ASSERT(limits.locks_max > 0 && limits.claims_max > 0);
+  DRIFTLOCK_ASSERT(std::uint64_t{limits.locks_max} + limits.claims_max < kNil);
+  for (std::uint32_t i = limits.locks_max; i-- > 0;) {
+    locks_[i].chain = free_lock_;
+    free_lock_ = i;
+  }
+  for (std::uint32_t i = limits.claims_max; i-- > 0;) {
+    claims_[i].lock_next = free_claim_;
+    free_claim_ = limits.locks_max + i;
+  }
+}
+
+std::uint64_t LockTable::hash(const LockName& name) const {
+  // The namespace enters by the seed, times an odd constant so that it does not only touch low
+  // bits.
+  const std::uint64_t seed = hash_seed_ ^ (name.namespace_id * 0x9E3779B97F4A7C15ULL);
+  return XXH3_64bits_withSeed(name.key.data(), name.key.size(), seed);
+}
+
+void LockTable::prefetch_lock(std::uint64_t hash) const {
+  const std::uint32_t head = buckets_[hash & bucket_mask_];
+  // An empty bucket means that the next free record will be used.
+  const std::uint32_t index = head != kNil ? head : free_lock_;
+  if (index == kNil) return;
+  __builtin_prefetch(&locks_[index]);
+  keys_.prefetch(index);
+}
+
+std::uint32_t LockTable::find(std::uint64_t hash, const LockName& name) const {
+  const std::uint32_t tag = tag_of(hash);
+  for (std::uint32_t i = buckets_[hash & bucket_mask_]; i != kNil; i = locks_[i].chain) {
+    if (locks_[i].tag == tag && keys_.equals(i, name)) return i;
+  }
+  return kNil;
+}
+
+std::uint32_t LockTable::create(std::uint64_t hash, const LockName& name,
+                                std::uint16_t permits_max) {
+  if (free_lock_ == kNil) return kNil;
+  const std::uint32_t index = free_lock_;
+  if (!keys_.put(index, name)) return kNil;
+  Lock& lock = locks_[index];
+  free_lock_ = lock.chain;
+  std::uint32_t& bucket = buckets_[hash & bucket_mask_];
+  lock = Lock{};
+  lock.tag = tag_of(hash);
+  lock.chain = bucket;
+  lock.permits_max = permits_max;
+  bucket = index;
+  ++locks_in_use_;
+  return index;
+}
+
+void LockTable::erase_if_idle(std::uint32_t index) {
+  Lock& lock = locks_[index];
+  if (lock.permits_used != 0 || lock.waiters_head != kNil) return;
+  DRIFTLOCK_ASSERT(lock.first.vacant() && lock.first.lock_next == kNil);
+  std::array<std::uint8_t, wire::kKeyBytesMax> key;
+  std::uint16_t namespace_id = 0;
+  const std::size_t length = keys_.copy(index, namespace_id, key);
+  std::uint32_t* link = &buckets_[hash({namespace_id, {key.data(), length}}) & bucket_mask_];
+  while (*link != index) {
+    DRIFTLOCK_ASSERT(*link != kNil);
+    link = &locks_[*link].chain;
+  }
+  *link = lock.chain;
+  keys_.erase(index);
+  lock.chain = free_lock_;
+  free_lock_ = index;
+  --locks_in_use_;
+}
+
+std::uint32_t LockTable::allocate_claim() {
+  if (free_claim_ == kNil) return kNil;
+  const std::uint32_t index = free_claim_;
+  Claim& fresh = claim(index);
+  free_claim_ = fresh.lock_next;
+  fresh = Claim{};
+  ++claims_in_use_;
+  return index;
+}
+
+void LockTable::link_session(std::uint32_t index, std::uint32_t& session_head) {
+  Claim& fresh = claim(index);
+  fresh.session_previous = kNil;
+  fresh.session_next = session_head;
+  if (session_head != kNil) claim(session_head).session_previous = index;
+  session_head = index;
+}
+
+std::uint32_t LockTable::add_holder(std::uint32_t lock_index, std::uint32_t session,
+                                    std::uint32_t& session_head, std::uint16_t permits,
+                                    std::uint64_t token) {
+  Lock& lock = locks_[lock_index];
+  DRIFTLOCK_ASSERT(token != 0 && (token & Claim::kWaiterBit) == 0 && permits > 0 &&
+                   lock.permits_used + permits <= lock.permits_max);
+  std::uint32_t index = lock_index;
+  if (!lock.first.vacant()) {
+    index = allocate_claim();
+    if (index == kNil) return kNil;
+    Claim& fresh = claim(index);
+    fresh.lock_next = lock.first.lock_next;
+    fresh.lock_previous = lock_index;
+    if (lock.first.lock_next != kNil) claim(lock.first.lock_next).lock_previous = index;
+    lock.first.lock_next = index;
+  }
+  Claim& holder = claim(index);
+  holder.session = session;
+  holder.lock = lock_index;
+  holder.token = token;
+  holder.permits = permits;
+  holder.depth = 1;
+  lock.permits_used = static_cast<std::uint16_t>(lock.permits_used + permits);
+  link_session(index, session_head);
+  return index;
+}
+
+std::uint32_t LockTable::add_waiter(std::uint32_t lock_index, std::uint32_t session,
+                                    std::uint32_t& session_head, std::uint16_t permits) {
+  const std::uint32_t index = allocate_claim();
+  if (index == kNil) return kNil;
+  Lock& lock = locks_[lock_index];
+  Claim& waiter = claim(index);
+  waiter.session = session;
+  waiter.lock = lock_index;
+  waiter.permits = permits;
+  waiter.token = lock.waiters_tail != kNil ? claim(lock.waiters_tail).token + 1 : Claim::kWaiterBit;
+  waiter.lock_previous = lock.waiters_tail;
+  if (lock.waiters_tail != kNil) {
+    claim(lock.waiters_tail).lock_next = index;
+  } else {
+    lock.waiters_head = index;
+  }
+  lock.waiters_tail = index;
+  link_session(index, session_head);
+  return index;
+}
+
+void LockTable::unlink_waiter(std::uint32_t index) {
+  const Claim& waiter = claim(index);
+  Lock& lock = locks_[waiter.lock];
+  if (waiter.lock_previous != kNil) {
+    claim(waiter.lock_previous).lock_next = waiter.lock_next;
+  } else {
+    lock.waiters_head = waiter.lock_next;
+  }
+  if (waiter.lock_next != kNil) {
+    claim(waiter.lock_next).lock_previous = waiter.lock_previous;
+  } else {
+    lock.waiters_tail = waiter.lock_previous;
+  }
+}
+
+void LockTable::unlink_holder(std::uint32_t index) {
+  const Claim& holder = claim(index);
+  Lock& lock = locks_[holder.lock];
+  lock.permits_used = static_cast<std::uint16_t>(lock.permits_used - holder.permits);
+  if (index < locks_.size()) return;  // the embedded claim stays as the list's head
+  claim(holder.lock_previous).lock_next = holder.lock_next;
+  if (holder.lock_next != kNil) claim(holder.lock_next).lock_previous = holder.lock_previous;
+}
+
+void LockTable::remove_claim(std::uint32_t index, std::uint32_t& session_head) {
+  Claim& gone = claim(index);
+  DRIFTLOCK_ASSERT(!gone.vacant());
+  if (gone.session_previous != kNil) {
+    claim(gone.session_previous).session_next = gone.session_next;
+  } else {
+    session_head = gone.session_next;
+  }
+  if (gone.session_next != kNil) {
+    claim(gone.session_next).session_previous = gone.session_previous;
+  }
+  if (gone.holds()) {
+    unlink_holder(index);
+  } else {
+    unlink_waiter(index);
+  }
+  if (index < locks_.size()) {
+    const std::uint32_t others = gone.lock_next;
+    gone = Claim{};
+    gone.lock_next = others;
+    return;
+  }
+  gone = Claim{};
+  gone.lock_next = free_claim_;
+  free_claim_ = index;
+  --claims_in_use_;
+}
+
+std::uint32_t LockTable::waiters_before(std::uint32_t index) const {
+  const Claim& waiter = claim(index);
+  return static_cast<std::uint32_t>(waiter.token - claim(locks_[waiter.lock].waiters_head).token);
+}
+
+std::uint32_t LockTable::waiters(std::uint32_t lock) const {
+  const std::uint32_t tail = locks_[lock].waiters_tail;
+  return tail == kNil ? 0 : waiters_before(tail) + 1;
+}
+
+std::uint32_t LockTable::first_holder(std::uint32_t lock) const {
+  const Claim& first = locks_[lock].first;
+  return first.vacant() ? std::uint32_t{first.lock_next} : lock;
+}
+
+template <typename Match>
+std::uint32_t LockTable::search_holder(std::uint32_t lock, std::uint32_t session_head,
+                                       Match&& match) const {
+  std::uint32_t of_lock = first_holder(lock);
+  std::uint32_t of_session = session_head;
+  while (of_lock != kNil && of_session != kNil) {
+    if (match(claim(of_lock))) return of_lock;
+    const Claim& own = claim(of_session);
+    if (own.lock == lock && own.holds() && match(own)) return of_session;
+    of_lock = claim(of_lock).lock_next;
+    of_session = own.session_next;
+  }
+  return kNil;
+}
+
+std::uint32_t LockTable::holder_of(std::uint32_t lock, std::uint32_t session,
+                                   std::uint32_t session_head) const {
+  return search_holder(lock, session_head,
+                       [&](const Claim& claim) { return claim.session == session; });
+}
+
+std::uint32_t LockTable::holder_of(std::uint32_t lock, std::uint32_t session,
+                                   std::uint32_t session_head, std::uint64_t token) const {
+  return search_holder(lock, session_head, [&](const Claim& claim) {
+    return claim.session == session && claim.token == token;
+  });
+}
+
+}  // namespace driftlock

@@ -1,0 +1,156 @@
+// LockTable: every lock that somebody holds or waits for, and the claims on it. Owned by one lcore;
+// sized at construction, nothing is allocated after. It knows lists and permits; who may do what,
+// and when, is the Engine's.
+//
+// Every mode is a count of permits. A reader-writer lock has kRwPermits of them: shared takes one,
+// exclusive takes all. A semaphore of size N has N. A request fits where used + wanted <= all of
+// them and nobody waits before it.
+//
+// A claim is a session's stake in a lock: it holds it or waits for it. The first holder's claim is
+// part of the lock's own record (one cache line for the common case); others come from a shared
+// pool. Claims are numbered in one space: below locks_max they are the embedded ones.
+#pragma once
+
+#include <cstdint>
+#include <memory_resource>
+#include <vector>
+
+#include "src/base/time.hpp"
+#include "src/lock/key_store.hpp"
+
+namespace driftlock {
+
+inline constexpr std::uint32_t kNil = 0xFFFFFFFF;  // no index
+inline constexpr std::uint16_t kRwPermits = 0xFFFF;
+
+struct [[gnu::packed, gnu::aligned(4)]] Claim {
+  std::uint32_t session = kNil;  // kNil: vacant
+  std::uint32_t lock = kNil;
+  std::uint32_t lock_next = kNil;  // among the lock's holders, or its waiters in order of arrival
+  std::uint32_t lock_previous = kNil;
+  std::uint32_t session_next = kNil;
+  std::uint32_t session_previous = kNil;
+  std::uint64_t token = 0;  // holder: fencing token; waiter: kWaiterBit + its number in the queue
+  std::uint32_t predicted_release_us = 0;  // client's clock, modulo 2^32 us; 0 = not stated
+  std::uint32_t since_us = 0;              // node's clock at grant or arrival, modulo 2^32 us
+  std::uint16_t permits = 0;
+  std::uint8_t slot = 0;   // waiter: the session slot to answer
+  std::uint8_t depth = 0;  // holder: how often its session holds it (re-entrance)
+
+  [[nodiscard]] bool vacant() const {
+    return session == kNil;
+  }
+  [[nodiscard]] bool holds() const {
+    return (token & kWaiterBit) == 0;
+  }
+
+  static constexpr std::uint64_t kWaiterBit = std::uint64_t{1} << 63;  // set in no token
+};
+static_assert(sizeof(Claim) == 44);
+
+struct alignas(64) Lock {
+  std::uint32_t tag = 0;       // of the key's hash
+  std::uint32_t chain = kNil;  // next in the bucket, or in the free list
+  std::uint32_t waiters_head = kNil;
+  std::uint32_t waiters_tail = kNil;
+  std::uint16_t permits_used = 0;
+  std::uint16_t permits_max = 0;  // kRwPermits: a reader-writer lock; else the semaphore's size
+  Claim first;                    // a holder; while vacant still the head of the list of the others
+};
+static_assert(sizeof(Lock) == 64);
+
+class LockTable {
+ public:
+  struct Limits {
+    std::uint32_t locks_max = 1U << 16;
+    std::uint32_t claims_max = 1U << 16;     // waiters, and holders of shared locks past the first
+    std::uint32_t long_keys_max = 1U << 14;  // locks whose key is longer than 28 bytes
+    std::uint64_t hash_seed = 0;             // secret, so that nobody can aim keys at one bucket
+  };
+
+  LockTable(const Limits& limits, std::pmr::memory_resource* memory);
+
+  [[nodiscard]] std::uint64_t hash(const LockName& name) const;
+  void prefetch_bucket(std::uint64_t hash) const {
+    __builtin_prefetch(&buckets_[hash & bucket_mask_]);
+  }
+  void prefetch_lock(std::uint64_t hash) const;
+
+  // kNil where there is no such lock.
+  [[nodiscard]] std::uint32_t find(std::uint64_t hash, const LockName& name) const;
+  // kNil where the table, or the pool for long keys, is full. The name must not be in the table.
+  [[nodiscard]] std::uint32_t create(std::uint64_t hash, const LockName& name,
+                                     std::uint16_t permits_max);
+  // Forgets the lock if nobody holds it or waits for it.
+  void erase_if_idle(std::uint32_t lock);
+
+  [[nodiscard]] Lock& lock(std::uint32_t index) { return locks_[index]; }
+  [[nodiscard]] const Lock& lock(std::uint32_t index) const { return locks_[index]; }
+  [[nodiscard]] Claim& claim(std::uint32_t index) {
+    return index < locks_.size() ? locks_[index].first : claims_[index - locks_.size()];
+  }
+  [[nodiscard]] const Claim& claim(std::uint32_t index) const {
+    return index < locks_.size() ? locks_[index].first : claims_[index - locks_.size()];
+  }
+
+  // New claims, linked to the lock and to the front of the session's list, whose head is
+  // `session_head`. The caller fills in the rest. kNil where the pool of claims is used up. A token
+  // is never 0.
+  [[nodiscard]] std::uint32_t add_holder(std::uint32_t lock, std::uint32_t session,
+                                         std::uint32_t& session_head, std::uint16_t permits,
+                                         std::uint64_t token);
+  [[nodiscard]] std::uint32_t add_waiter(std::uint32_t lock, std::uint32_t session,
+                                         std::uint32_t& session_head, std::uint16_t permits);
+  // Unlinks and frees; a holder's permits go back to the lock. Does not erase the lock.
+  void remove_claim(std::uint32_t claim, std::uint32_t& session_head);
+
+  // The holder's claim of the session on `lock`, kNil if none; with a token, that very claim. Looks
+  // through the lock's holders and the session's claims in step, so that the shorter list decides
+  // the cost.
+  [[nodiscard]] std::uint32_t holder_of(std::uint32_t lock, std::uint32_t session,
+                                        std::uint32_t session_head) const;
+  [[nodiscard]] std::uint32_t holder_of(std::uint32_t lock, std::uint32_t session,
+                                        std::uint32_t session_head, std::uint64_t token) const;
+  [[nodiscard]] std::uint32_t first_holder(std::uint32_t lock) const;
+  // Those waiting before `claim`, and all that wait: at most, since the numbers of waits given up
+  // in the middle of the queue still count.
+  [[nodiscard]] std::uint32_t waiters_before(std::uint32_t claim) const;
+  [[nodiscard]] std::uint32_t waiters(std::uint32_t lock) const;
+  [[nodiscard]] std::uint32_t next_holder(std::uint32_t claim) const {
+    return this->claim(claim).lock_next;
+  }
+
+  [[nodiscard]] const KeyStore& keys() const { return keys_; }
+  [[nodiscard]] std::uint32_t locks_in_use() const { return locks_in_use_; }
+  [[nodiscard]] std::uint32_t claims_in_use() const { return claims_in_use_; }
+  [[nodiscard]] std::uint32_t locks_max() const {
+    return static_cast<std::uint32_t>(locks_.size());
+  }
+  [[nodiscard]] std::uint32_t claims_max() const {
+    return static_cast<std::uint32_t>(claims_.size());
+  }
+  // Claims of both kinds: timers and the like are indexed by claim.
+  [[nodiscard]] std::uint32_t claim_index_end() const { return locks_max() + claims_max(); }
+
+ private:
+  template <typename Match>
+  [[nodiscard]] std::uint32_t search_holder(std::uint32_t lock, std::uint32_t session_head,
+                                            Match&& match) const;
+  [[nodiscard]] std::uint32_t allocate_claim();
+  void link_session(std::uint32_t claim, std::uint32_t& session_head);
+  void unlink_waiter(std::uint32_t claim);
+  void unlink_holder(std::uint32_t claim);
+
+  std::pmr::vector<Lock> locks_;
+  std::pmr::vector<Claim> claims_;
+  std::pmr::vector<std::uint32_t> buckets_;  // heads of chains
+  KeyStore keys_;
+  std::uint64_t bucket_mask_;
+  std::uint64_t hash_seed_;
+  std::uint32_t free_lock_ = kNil;
+  std::uint32_t free_claim_ = kNil;
+  std::uint32_t locks_in_use_ = 0;
+  std::uint32_t claims_in_use_ = 0;  // of the pool
+};
+
+}  // namespace driftlock
