@@ -81,8 +81,9 @@ constexpr const char* to_string(ClockState state) {
 
 // What a node's clock says at one instant.
 struct ClockReading {
-  Interval tai;              // hard bound, TAI
-  Nanoseconds sigma_ns = 0;  // one standard deviation of the filter's estimate (statistical bound)
+  Interval tai;                 // hard bound, TAI
+  Nanoseconds estimate_ns = 0;  // the filter's estimate of TAI; need not be the bound's middle
+  Nanoseconds sigma_ns = 0;     // one standard deviation of the filter's estimate (statistical bound)
   ClockState state = ClockState::kLost;
 };
 

@@ -1,8 +1,10 @@
 // ClockSnapshot: all that a reader needs to know what time it is from its own tick counter,
-// published by the clock thread through a Seqlock. Pure arithmetic: no device is touched. writer:
-// clock thread; readers: lcores, client threads.
+// published by the clock thread through a Seqlock. Pure arithmetic: no device is touched. Both
+// bounds grow with age, so that a clock thread that has died is seen by its readers. writer: clock
+// thread; readers: lcores, client threads.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 
@@ -10,18 +12,20 @@
 
 namespace driftlock {
 
-// At anchor_ticks the estimate of TAI was anchor_tai_ns; a tick is tai_ns_per_tick of TAI. Both
-// bounds grow with age, so that a clock thread that has died is seen by its readers.
+// At anchor_ticks TAI was estimated to be anchor_tai_ns and certainly in [hard_earliest_ns,
+// hard_latest_ns]. Since then TAI has advanced per tick by tai_ns_per_tick as an estimate, and by
+// min_tai_ns_per_tick to max_tai_ns_per_tick for certain.
 struct ClockSnapshot {
   std::uint64_t anchor_ticks = 0;
   Nanoseconds anchor_tai_ns = 0;
+  Nanoseconds hard_earliest_ns = 0;
+  Nanoseconds hard_latest_ns = 0;
   double tai_ns_per_tick = 1.0;
-  Nanoseconds hard_ns = 0;            // half width of the hard bound at the anchor
-  double hard_growth = 0.0;           // worst-case drift, s/s: how fast it grows with age
-  double variance_ns2 = 0.0;          // of the offset at the anchor (filter's P00)
-  double covariance_ns = 0.0;         // offset against frequency (P01), ns * s/s
-  double variance_frequency = 0.0;    // of the frequency (P11), (s/s)^2
-  double variance_growth = 0.0;       // white frequency noise q1, ns^2 per ns
+  double min_tai_ns_per_tick = 1.0;
+  double max_tai_ns_per_tick = 1.0;
+  double drift_per_ns = 0.0;  // change of frequency with age, (s/s)/ns
+  // Variance of the estimate after an age of a ns, ns^2: v[0] + v[1] a + v[2] a^2 + ... v[4] a^4.
+  double variance[5] = {0.0, 0.0, 0.0, 0.0, 0.0};
   Nanoseconds lost_ns = 0;            // a hard half width beyond this is LOST
   Nanoseconds holdover_after_ns = 0;  // a SYNC snapshot older than this is HOLDOVER
   ClockState state = ClockState::kLost;
@@ -32,22 +36,29 @@ struct ClockSnapshot {
   if (snapshot.state == ClockState::kLost) return {};
   const auto age_ticks =
       static_cast<double>(static_cast<std::int64_t>(ticks - snapshot.anchor_ticks));
+  const bool ahead = age_ticks >= 0.0;
+  const double slow = ahead ? snapshot.min_tai_ns_per_tick : snapshot.max_tai_ns_per_tick;
+  const double fast = ahead ? snapshot.max_tai_ns_per_tick : snapshot.min_tai_ns_per_tick;
   const double age_ns = age_ticks * snapshot.tai_ns_per_tick;
   const double distance_ns = std::fabs(age_ns);
-  const auto half_width =
-      snapshot.hard_ns + static_cast<Nanoseconds>(distance_ns * snapshot.hard_growth) + 1;
   ClockReading reading;
-  reading.tai =
-      Interval::around(snapshot.anchor_tai_ns + static_cast<Nanoseconds>(age_ns), half_width);
-  reading.sigma_ns = static_cast<Nanoseconds>(std::sqrt(
-      snapshot.variance_ns2 + 2.0 * age_ns * snapshot.covariance_ns +
-      age_ns * age_ns * snapshot.variance_frequency + distance_ns * snapshot.variance_growth));
+  // One nanosecond outward, for the fractions that the conversions cut off.
+  reading.tai.earliest = snapshot.hard_earliest_ns + static_cast<Nanoseconds>(age_ticks * slow) - 1;
+  reading.tai.latest = snapshot.hard_latest_ns + static_cast<Nanoseconds>(age_ticks * fast) + 1;
+  const double advance_ns = age_ns + 0.5 * snapshot.drift_per_ns * age_ns * distance_ns;
+  reading.estimate_ns = std::clamp(snapshot.anchor_tai_ns + static_cast<Nanoseconds>(advance_ns),
+                                   reading.tai.earliest, reading.tai.latest);
+  const double* v = snapshot.variance;
+  const double variance =
+      v[0] +
+      distance_ns * (v[1] + distance_ns * (v[2] + distance_ns * (v[3] + distance_ns * v[4])));
+  reading.sigma_ns = static_cast<Nanoseconds>(std::sqrt(variance));
   reading.state = snapshot.state;
   if (reading.state == ClockState::kSync &&
       distance_ns > static_cast<double>(snapshot.holdover_after_ns)) {
     reading.state = ClockState::kHoldover;
   }
-  if (half_width > snapshot.lost_ns) reading.state = ClockState::kLost;
+  if (reading.tai.half_width() > snapshot.lost_ns) reading.state = ClockState::kLost;
   return reading;
 }
 

@@ -1,0 +1,177 @@
+#include "src/clock/clock_model.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace driftlock {
+namespace {
+
+constexpr double kPpb = 1e-9;
+
+HardBoundLimits limits_of(const ClockModelOptions& options) {
+  return {options.ns_per_tick, options.tolerance_ppb * kPpb, options.worst_case_drift_ppb * kPpb};
+}
+
+Interval hull(const Interval& a, const Interval& b) {
+  return {std::min(a.earliest, b.earliest), std::max(a.latest, b.latest)};
+}
+
+}  // namespace
+
+ClockModel::ClockModel(const ClockModelOptions& options)
+    : options_(options),
+      trusted_(limits_of(options)),
+      rival_(limits_of(options)),
+      estimator_(options.estimator) {}
+
+double ClockModel::span_ns(std::uint64_t from, std::uint64_t to) const {
+  return static_cast<double>(static_cast<std::int64_t>(to - from)) * options_.ns_per_tick;
+}
+
+// The local timescale moves on in whole nanoseconds; the estimator takes what is left over.
+void ClockModel::advance(std::uint64_t ticks) {
+  const double span = span_ns(ticks_, ticks);
+  const auto whole = static_cast<Nanoseconds>(std::llround(span));
+  estimator_.coast(span * kPpb);
+  estimator_.shift_offset(span - static_cast<double>(whole));
+  base_tai_ns_ += whole;
+  ticks_ = ticks;
+}
+
+void ClockModel::missed(std::uint64_t ticks) {
+  ++counts_.missed;
+  if (begun_ && static_cast<std::int64_t>(ticks - ticks_) > 0) advance(ticks);
+}
+
+void ClockModel::update(const ClockSample& sample) {
+  const std::uint64_t sandwich = sample.ticks_after - sample.ticks_before;
+  const std::uint64_t ticks = sample.ticks_before + sandwich / 2;
+  const bool backwards = begun_ && static_cast<std::int64_t>(ticks - ticks_) <= 0;
+  if (!sample.synchronized || backwards || static_cast<std::int64_t>(sandwich) < 0) {
+    missed(sample.ticks_after);
+    return;
+  }
+  if (!begun_) {
+    begun_ = true;
+    ticks_ = first_ticks_ = ticks;
+    base_tai_ns_ = first_tai_ns_ = sample.tai_ns;
+    steering_ppb_ = sample.steering_ppb;
+  }
+  advance(ticks);
+  const double half_ns = 0.5 * static_cast<double>(sandwich + 1) * options_.ns_per_tick;
+  const double widest_ns = half_ns * (1.0 + options_.tolerance_ppb * kPpb);
+  const Nanoseconds error = saturating_add(
+      saturating_add(std::max<Nanoseconds>(sample.max_error_ns, 0), options_.asymmetry_ns),
+      static_cast<Nanoseconds>(std::ceil(widest_ns)) + 1);
+  const Verdict verdict = estimate(sample, half_ns);
+  bound(ticks, Interval::around(sample.tai_ns, error), verdict);
+}
+
+// The instant of the reading is uniform within the sandwich: variance (2 half)^2 / 12.
+Verdict ClockModel::estimate(const ClockSample& sample, double half_ns) {
+  const auto offset = static_cast<double>(sample.tai_ns - base_tai_ns_);
+  const double steering = options_.steering_is_input ? sample.steering_ppb - steering_ppb_ : 0.0;
+  steering_ppb_ = sample.steering_ppb;
+  counts_.innovation_ns = estimator_.started() ? offset - estimator_.filter().offset_ns() : 0.0;
+  const auto own = static_cast<double>(sample.estimated_error_ns);
+  const Verdict verdict = estimator_.observe(offset, half_ns * half_ns / 3.0, steering);
+  if (verdict != Verdict::kSuspicious) source_variance_ns2_ = own * own;
+  // The local timescale follows the estimate, so that offsets stay small.
+  const auto shift = static_cast<Nanoseconds>(std::llround(estimator_.filter().offset_ns()));
+  base_tai_ns_ += shift;
+  estimator_.shift_offset(-static_cast<double>(shift));
+  return verdict;
+}
+
+// A sample that fits narrows the bound. One that does not is held beside it, as a rival, until a
+// sample fits again (it was an outlier) or enough of them in a row agree (it was a step).
+void ClockModel::bound(std::uint64_t ticks, const Interval& sample, Verdict verdict) {
+  const bool agrees = trusted_.agrees(ticks, sample);
+  if (agrees && verdict != Verdict::kSuspicious) {
+    trusted_.narrow(ticks, sample);
+    counts_.steps += verdict == Verdict::kStepped ? 1 : 0;
+    ++counts_.accepted;
+    suspicious_ = false;
+    contradicted_ = 0;
+    good_ticks_ = ticks;
+    return;
+  }
+  ++counts_.suspicious;
+  counts_.contradictions += agrees ? 0 : 1;
+  if (contradicted_ == 0 || !rival_.agrees(ticks, sample)) {
+    rival_.restart(ticks, sample);
+    contradicted_ = 0;
+  } else {
+    rival_.narrow(ticks, sample);
+  }
+  suspicious_ = true;
+  ++contradicted_;
+  if (!agrees && (verdict == Verdict::kStepped || contradicted_ >= options_.estimator.step_after)) {
+    trusted_ = rival_;
+    ++counts_.steps;
+    suspicious_ = false;
+    contradicted_ = 0;
+    good_ticks_ = ticks;
+  }
+}
+
+Interval ClockModel::hard() const {
+  const Interval trusted = trusted_.at(ticks_);
+  return suspicious_ ? hull(trusted, rival_.at(ticks_)) : trusted;
+}
+
+ClockState ClockModel::state() const {
+  if (!begun_ || hard().half_width() > options_.lost_half_width_ns) return ClockState::kLost;
+  if (suspicious_) return ClockState::kSuspect;
+  const double age = span_ns(good_ticks_, ticks_);
+  return age > static_cast<double>(options_.holdover_after_ns) ? ClockState::kHoldover
+                                                               : ClockState::kSync;
+}
+
+ClockSnapshot ClockModel::snapshot() const {
+  ClockSnapshot snapshot;
+  snapshot.lost_ns = options_.lost_half_width_ns;
+  snapshot.holdover_after_ns = options_.holdover_after_ns;
+  snapshot.state = state();
+  if (!begun_) return snapshot;
+  const KalmanFilter& filter = estimator_.filter();
+  const Interval certain = hard();
+  snapshot.anchor_ticks = ticks_;
+  snapshot.anchor_tai_ns = base_tai_ns_ + std::llround(filter.offset_ns());
+  snapshot.hard_earliest_ns = certain.earliest;
+  snapshot.hard_latest_ns = certain.latest;
+  snapshot.tai_ns_per_tick = options_.ns_per_tick * (1.0 + filter.frequency_ns_per_s() * kPpb);
+  snapshot.min_tai_ns_per_tick = trusted_.min_rate();
+  snapshot.max_tai_ns_per_tick = trusted_.max_rate();
+  if (suspicious_) {
+    snapshot.min_tai_ns_per_tick = std::min(snapshot.min_tai_ns_per_tick, rival_.min_rate());
+    snapshot.max_tai_ns_per_tick = std::max(snapshot.max_tai_ns_per_tick, rival_.max_rate());
+  }
+  snapshot.drift_per_ns = filter.drift_ns_per_s2() * kPpb * kPpb;
+  const auto variance = estimator_.forecast_variance();
+  double scale = 1.0;
+  for (std::size_t i = 0; i < std::size(snapshot.variance); ++i, scale *= kPpb) {
+    snapshot.variance[i] = variance[i] * scale;
+  }
+  snapshot.variance[0] += source_variance_ns2_;
+  return snapshot;
+}
+
+ClockStatus ClockModel::status() const {
+  ClockStatus status = counts_;
+  status.state = state();
+  status.hard = hard();
+  if (!begun_) return status;
+  const KalmanFilter& filter = estimator_.filter();
+  status.offset_ns = static_cast<double>(base_tai_ns_ - first_tai_ns_) -
+                     span_ns(first_ticks_, ticks_) + filter.offset_ns();
+  status.frequency_ppb = filter.frequency_ns_per_s();
+  status.drift_ppb_per_s = filter.drift_ns_per_s2();
+  status.sigma_ns = std::sqrt(estimator_.forecast(0.0).variance_ns2 + source_variance_ns2_);
+  status.measurement_sigma_ns = estimator_.measurement_sigma_ns();
+  status.nis = estimator_.mean_nis();
+  status.steering_ppb = steering_ppb_;
+  return status;
+}
+
+}  // namespace driftlock

@@ -1,0 +1,44 @@
+#include "src/clock/simulated_source.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace driftlock {
+
+SimulatedSource::SimulatedSource(const SimulatedOscillator& oscillator, Nanoseconds start_tai_ns,
+                                 std::uint64_t seed)
+    : oscillator_(oscillator),
+      random_(seed),
+      tai_ns_(start_tai_ns),
+      frequency_ppb_(oscillator.frequency_ppb) {}
+
+void SimulatedSource::advance(Nanoseconds span_ns) {
+  const double span_s = static_cast<double>(span_ns) * 1e-9;
+  const double root = std::sqrt(span_s);
+  frequency_ppb_ += oscillator_.drift_ppb_per_s * span_s;
+  if (oscillator_.walk_ppb > 0.0) frequency_ppb_ += oscillator_.walk_ppb * root * normal_(random_);
+  const double white_ns =
+      oscillator_.white_ppb > 0.0 ? oscillator_.white_ppb * root * normal_(random_) : 0.0;
+  const long double local_ns =
+      static_cast<long double>(span_ns) * (1.0L + frequency_ppb_ * 1e-9L) + white_ns;
+  ticks_ += std::max(local_ns, 0.0L) / oscillator_.ns_per_tick;
+  tai_ns_ += span_ns;
+}
+
+Result<ClockSample> SimulatedSource::sample() {
+  if (faults_.unreadable) return Error{"the simulated source does not answer"};
+  const auto sandwich = static_cast<std::uint64_t>(
+      std::ceil(static_cast<double>(faults_.sandwich_ns) / oscillator_.ns_per_tick));
+  const double deviation = faults_.noise_ns > 0 ? std::clamp(normal_(random_), -5.0, 5.0) : 0.0;
+  ClockSample sample;
+  sample.ticks_after = ticks();
+  sample.ticks_before = sample.ticks_after - sandwich;
+  sample.tai_ns = tai_ns_ - faults_.sandwich_ns / 2 + faults_.offset_ns +
+                  std::llround(deviation * static_cast<double>(faults_.noise_ns));
+  sample.max_error_ns = faults_.max_error_ns;
+  sample.steering_ppb = faults_.steering_ppb;
+  sample.synchronized = !faults_.unsynchronized;
+  return sample;
+}
+
+}  // namespace driftlock
