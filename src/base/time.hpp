@@ -81,10 +81,10 @@ constexpr const char* to_string(ClockState state) {
 
 // What a node's clock says at one instant.
 struct ClockReading {
-  Interval tai;                 // hard bound, TAI
-  Nanoseconds estimate_ns = 0;  // the filter's estimate of TAI; need not be the bound's middle
-  Nanoseconds sigma_ns = 0;     // one standard deviation of the filter's estimate (statistical bound)
+  Interval tai;              // hard bound, TAI
+  Nanoseconds sigma_ns = 0;  // one standard deviation of the filter's estimate (statistical bound)
   ClockState state = ClockState::kLost;
+  Nanoseconds estimate_ns = 0;  // the filter's estimate of TAI; need not be the bound's middle
 };
 
 // Where a packet's receive time was taken, nearest to the wire last. The values travel in the
