@@ -1,0 +1,43 @@
+#include "hw/device_clock.hpp"
+
+#include <algorithm>
+
+namespace driftlock {
+
+void DeviceClock::add(std::uint64_t device, std::uint64_t ticks) {
+  // A counter that has gone back was reset: what was learnt before means nothing now.
+  if (count_ > 0) {
+    const Pair& last = pairs_[(count_ - 1) % kSamples];
+    if (device <= last.device || ticks <= last.ticks) {
+      count_ = 0;
+      published_.store({});
+    }
+  }
+  pairs_[count_ % kSamples] = {device, ticks};
+  ++count_;
+  const std::size_t known = std::min(count_, kSamples);
+  if (known < kSamplesMin) return;
+  // Distances from the newest pair, so that doubles hold them exactly.
+  double mean_device = 0.0;
+  double mean_ticks = 0.0;
+  const auto distance = [](std::uint64_t from, std::uint64_t to) {
+    return static_cast<double>(static_cast<std::int64_t>(to - from));
+  };
+  for (std::size_t i = 0; i < known; ++i) {
+    mean_device += distance(device, pairs_[i].device) / static_cast<double>(known);
+    mean_ticks += distance(ticks, pairs_[i].ticks) / static_cast<double>(known);
+  }
+  double covariance = 0.0;
+  double variance = 0.0;
+  for (std::size_t i = 0; i < known; ++i) {
+    const double x = distance(device, pairs_[i].device) - mean_device;
+    covariance += x * (distance(ticks, pairs_[i].ticks) - mean_ticks);
+    variance += x * x;
+  }
+  const double slope = covariance / variance;
+  const double at_newest = mean_ticks - slope * mean_device;
+  published_.store(
+      {device, ticks + static_cast<std::uint64_t>(static_cast<std::int64_t>(at_newest)), slope});
+}
+
+}  // namespace driftlock
