@@ -50,12 +50,14 @@ std::vector<std::string> eal_arguments(const DpdkOptions& options, bool huge_pag
       "--file-prefix=driftlock-" + std::to_string(getpid()),
       "--no-telemetry",
       "--log-level=*:" + options.log_level,
-      "--in-memory",
       "-m",
       std::to_string(options.memory_mib),
   };
-  if (!huge_pages) {
-    arguments.insert(arguments.end(), {"--no-huge", "--iova-mode=va"});
+  if (huge_pages) {
+    arguments.emplace_back("--in-memory");
+  } else {
+    // Ordinary pages imply the memory layout that --in-memory excludes.
+    arguments.insert(arguments.end(), {"--no-huge", "--no-shconf", "--iova-mode=va"});
   }
   if (options.pci_allow.empty()) arguments.emplace_back("--no-pci");
   for (const std::string& device : options.pci_allow) arguments.push_back("--allow=" + device);
@@ -77,6 +79,12 @@ std::string advice(int error) {
       return "; DPDK's own message above names the argument or device it refused (is the "
              "interface there, and its driver package installed?)";
   }
+}
+
+// DPDK makes a directory for files that these arguments tell it not to write, and leaves it there.
+void remove_runtime_directory() {
+  std::error_code ignored;
+  std::filesystem::remove(rte_eal_get_runtime_dir(), ignored);
 }
 
 std::atomic<bool> started{false};
@@ -104,6 +112,7 @@ Result<std::unique_ptr<DpdkRuntime>> DpdkRuntime::start(const DpdkOptions& optio
   const KeepAffinity keep_affinity;
   if (rte_eal_init(static_cast<int>(argv.size()), argv.data()) < 0) {
     const int error = rte_errno;
+    remove_runtime_directory();
     return Error{"DPDK did not start: " + std::string(rte_strerror(error)) + advice(error)};
   }
   runtime->initialised_ = true;

@@ -12,12 +12,12 @@
 namespace driftlock {
 
 struct DpdkOptions {
-  unsigned cpu = 0;                // EAL's own lcore; the threads that poll register themselves
-  unsigned memory_mib = 64;        // for packet buffers
-  bool huge_pages = true;          // used if that much is free, else ordinary pages, and a remark
-  std::vector<std::string> vdevs;  // "net_af_xdp0,iface=eth1"
-  std::vector<std::string> pci_allow;  // "0000:01:00.0"; empty: the PCI bus is not scanned
-  std::string log_level = "warning";   // DPDK's own, to stderr
+  unsigned cpu = 0;                  // EAL's own lcore; the threads that poll register themselves
+  unsigned memory_mib = 64;          // for packet buffers
+  bool huge_pages = true;            // used if that much is free, else ordinary pages, and a remark
+  std::vector<std::string> vdevs{};  // "net_af_xdp0,iface=eth1"
+  std::vector<std::string> pci_allow{};  // "0000:01:00.0"; empty: the PCI bus is not scanned
+  std::string log_level = "warning";     // DPDK's own, to stderr
 };
 
 class DpdkRuntime {
