@@ -19,7 +19,9 @@ struct Activity {
   std::uint64_t key_hash = 0;  // 0 where the operation names no lock
   wire::Op op = wire::Op::kNone;
   wire::Status status = wire::Status::kOk;
-  Nanoseconds received_tai_ns = 0;        // middle of the node's interval at receipt
+  Nanoseconds received_tai_ns = 0;  // middle of the node's interval at receipt
+  Nanoseconds waited_ns = 0;        // in the node, from receipt to being served
+  Nanoseconds transit_ns = 0;  // received - the client's clock at sending: path and clock offset
   Nanoseconds clock_residual_ns = 0;      // release: see wire::Reply
   Nanoseconds behaviour_residual_ns = 0;  // release with a stated prediction: see wire::Reply
 };

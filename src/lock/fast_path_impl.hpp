@@ -170,6 +170,8 @@ void FastPath<P, C, O>::observe(const Session& session, std::uint32_t session_in
   activity.op = reply.op;
   activity.status = reply.status;
   activity.received_tai_ns = context.received.tai.middle();
+  activity.waited_ns = context.now.tai.middle() - activity.received_tai_ns;
+  activity.transit_ns = activity.received_tai_ns - context.client_time_ns;
   activity.clock_residual_ns = reply.clock_residual_ns;
   activity.behaviour_residual_ns = reply.behaviour_residual_ns;
   observer_.observe(activity);
