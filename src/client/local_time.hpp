@@ -32,7 +32,8 @@ class LocalClock {
   [[nodiscard]] virtual Nanoseconds local_ns() const = 0;
 };
 
-// Datagrams to and from one node. send() and receive() are called by one thread, wake() by any.
+// Datagrams to and from one node. receive() is called by one thread, send() and wake() by any,
+// send() never by two at once.
 class Transport {
  public:
   virtual ~Transport() = default;

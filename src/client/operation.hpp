@@ -2,7 +2,9 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -57,6 +59,7 @@ struct Completion {
   Verdict verdict = Verdict::kAnswered;
   wire::Reply reply;  // kAnswered
   Nanoseconds took_ns = 0;
+  std::shared_ptr<LeaseView> lease;  // of the session in which it was answered
 };
 
 enum class EventKind : std::uint8_t {

@@ -259,7 +259,7 @@ void SessionCore::extend_lease(const LocalTime& now, bool afresh) {
 
 void SessionCore::complete(OperationId id, wire::Op op, Verdict verdict, const wire::Reply& reply,
                            Nanoseconds took_ns) {
-  completions_.push_back({id, op, verdict, reply, took_ns});
+  completions_.push_back({id, op, verdict, reply, took_ns, lease_});
 }
 
 bool SessionCore::next_completion(Completion& completion) {

@@ -135,12 +135,12 @@ void SessionCore::lose(const LocalTime& now) {
 
 void SessionCore::end_session(const LocalTime& now) {
   lease_->lose();
-  lease_ = std::make_shared<LeaseView>();
   phase_ = Phase::kIdle;
   unproven_ = false;
   announced_ = HolderState::kLost;
   held_since_.clear();
   fail_everything(now);
+  lease_ = std::make_shared<LeaseView>();
 }
 
 void SessionCore::fail_everything(const LocalTime& now) {
