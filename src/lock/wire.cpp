@@ -22,6 +22,14 @@ const char* to_string(Op op) {
       return "close";
     case Op::kCancel:
       return "cancel";
+    case Op::kConvert:
+      return "convert";
+    case Op::kAcquireGroup:
+      return "acquire_group";
+    case Op::kReclaim:
+      return "reclaim";
+    case Op::kMore:
+      return "more";
   }
   return "unknown";
 }
@@ -68,6 +76,12 @@ const char* to_string(Status status) {
       return "mode_conflict";
     case Status::kNotReady:
       return "not_ready";
+    case Status::kRevoked:
+      return "revoked";
+    case Status::kDeadlock:
+      return "deadlock";
+    case Status::kQuota:
+      return "quota";
   }
   return "unknown";
 }

@@ -47,12 +47,16 @@ enum class Op : std::uint8_t {
   kRenew = 2,  // extend the lease of the session and so of all its locks
   kAcquire = 3,
   kRelease = 4,
-  kQuery = 5,   // the state of one lock; needs no slot
-  kTime = 6,    // the node's clock; needs no slot
-  kClose = 7,   // end the session: every lock is released, every wait ends
-  kCancel = 8,  // give up the acquire sent in another slot, whether it has arrived or not
+  kQuery = 5,          // the state of one lock; needs no slot
+  kTime = 6,           // the node's clock; needs no slot
+  kClose = 7,          // end the session: every lock is released, every wait ends
+  kCancel = 8,         // give up the acquire sent in another slot, whether it has arrived or not
+  kConvert = 9,        // change the mode of a reader-writer lock that is held
+  kAcquireGroup = 10,  // several locks, all or nothing; takes several records (GroupKey)
+  kReclaim = 11,       // after a restart: take up again, by its ticket, a lock that is still held
+  kMore = 12,          // further bytes of the record before
 };
-inline constexpr std::size_t kOpCount = 9;
+inline constexpr std::size_t kOpCount = 13;
 
 enum class Mode : std::uint8_t { kExclusive = 0, kShared = 1, kSemaphore = 2 };
 
@@ -77,8 +81,11 @@ enum class Status : std::uint8_t {
   kDenied = 17,         // this client may not do that
   kModeConflict = 18,   // acquire: the lock lives in a mode or size that does not fit the request
   kNotReady = 19,  // after a restart: old leases may still be alive, nothing new is granted yet
+  kRevoked = 20,   // notice: the lock was given to another under a higher token
+  kDeadlock = 21,  // convert: another holder waits for the same upgrade already
+  kQuota = 22,     // the namespace's or the client's share is used up
 };
-inline constexpr std::size_t kStatusCount = 20;
+inline constexpr std::size_t kStatusCount = 23;
 
 // Header of every datagram, 48 bytes.
 struct [[gnu::packed]] Header {
@@ -102,19 +109,21 @@ static_assert(sizeof(Header) == 48 && std::is_trivially_copyable_v<Header>);
 // One operation asked for, 96 bytes.
 struct [[gnu::packed]] Request {
   Op op = Op::kNone;
-  std::uint8_t flags = 0;        // 0 in version 1
+  std::uint8_t flags = 0;        // acquire: kTakeOver
   std::uint8_t slot = kNoSlot;   // session slot, or kNoSlot for query and time
   Mode mode = Mode::kExclusive;  // acquire
   std::uint32_t sequence = 0;    // the slot's last sequence number + 1; a repeat keeps its own
   std::uint16_t namespace_id = 0;
-  std::uint8_t key_length = 0;    // 1 to 64 where the operation names a lock
-  std::uint8_t other_slot = 0;    // cancel: slot of the acquire given up
-  std::uint16_t permits = 0;      // acquire, semaphore: how many
+  std::uint8_t key_length = 0;  // 1 to 64 where the operation names a lock
+  std::uint8_t other_slot = 0;  // cancel: slot of the acquire given up; group: records that follow
+  std::uint16_t permits = 0;    // semaphore: how many; group: number of keys, 1 to kGroupKeysMax
   std::uint16_t permits_max = 0;  // acquire, semaphore: size N of the semaphore
-  std::uint64_t argument = 0;  // acquire: wait, ns (0 = try); release: token; renew: term wanted,
-                               // ns (0 = as it was); cancel: sequence of the acquire given up
-  std::int64_t predicted_release_ns = 0;  // acquire: the client's clock at release, as it expects;
-                                          // 0 = not stated. release: the client's clock now
+  // acquire, group: wait, ns (0 = try). release, convert, reclaim: token. renew: term wanted, ns (0
+  // = as it was). cancel: sequence of the acquire given up.
+  std::uint64_t argument = 0;
+  // acquire, group: the client's clock at release, as it expects (0 = not stated). release: the
+  // client's clock now. convert: wait, ns (0 = try). reclaim: the ticket.
+  std::int64_t predicted_release_ns = 0;
   std::array<std::uint8_t, kKeyBytesMax> key{};  // bytes past key_length are 0
 
   [[nodiscard]] std::span<const std::uint8_t> key_bytes() const {
@@ -122,6 +131,10 @@ struct [[gnu::packed]] Request {
   }
 };
 static_assert(sizeof(Request) == 96 && std::is_trivially_copyable_v<Request>);
+
+// Acquire: take the lock from its holders at once, under a higher token. Only in a namespace whose
+// policy is `fence`, where whatever the lock guards checks tokens.
+inline constexpr std::uint8_t kTakeOver = 1;
 
 // The answer to one operation, 96 bytes.
 struct [[gnu::packed]] Reply {
@@ -141,7 +154,8 @@ struct [[gnu::packed]] Reply {
   std::uint64_t sigma_ns = 0;              // time: statistical, one standard deviation
   std::int64_t clock_residual_ns = 0;      // release: client's clock against the node's
   std::int64_t behaviour_residual_ns = 0;  // release: held longer (+) or shorter than predicted
-  std::array<std::uint8_t, 16> reserved{};
+  std::uint64_t ticket = 0;  // acquire, reclaim: what proves the grant to the node's next life
+  std::array<std::uint8_t, 8> reserved{};
 };
 static_assert(sizeof(Reply) == 96 && std::is_trivially_copyable_v<Reply>);
 
@@ -153,7 +167,8 @@ struct [[gnu::packed]] OpenRequest {
   std::uint8_t flags = 0;
   std::uint8_t slots = 1;  // wanted, 1 to kSlotsMax
   std::uint8_t reserved0 = 0;
-  std::uint32_t reserved1 = 0;
+  std::uint32_t lock_delay_ms =
+      0;                   // if the session ends by its lease, its locks stay taken so much longer
   Bytes16 client_nonce{};  // random; the same in every repeat of this open
   Bytes16 cookie{};
   std::int64_t term_ns = 0;  // lease term wanted; 0 = the node's default
@@ -175,6 +190,20 @@ struct [[gnu::packed]] OpenReply {
   std::array<std::uint8_t, 32> reserved{};
 };
 static_assert(sizeof(OpenReply) == sizeof(Reply));
+
+// A group acquire is its Request and other_slot further records, each beginning with Op::kMore.
+// Their bodies, put together, name the keys one after another: namespace (2), mode (1: exclusive or
+// shared), key length (1), key. In the reply the bodies hold the tokens, kTokensPerRecord each, in
+// the same order.
+struct [[gnu::packed]] More {
+  Op op = Op::kMore;
+  std::array<std::uint8_t, 95> body{};
+};
+static_assert(sizeof(More) == sizeof(Request));
+
+inline constexpr std::size_t kGroupKeysMax = 16;
+inline constexpr std::size_t kGroupKeyHeadBytes = 4;
+inline constexpr std::size_t kTokensPerRecord = 11;  // u64 each, at the start of the body
 
 inline constexpr std::size_t kRecordBytes = sizeof(Request);
 inline constexpr std::size_t kMacBytes = 16;
