@@ -9,18 +9,28 @@
 //  - a slot's sequence number acts once; repeats get the same answer;
 //  - tokens rise, over all locks, and across restarts by the epoch in their high bits;
 //  - waiters are served in order of arrival;
-//  - while the clock is LOST, nothing is granted or extended, and nothing expires.
+//  - while the clock is LOST, nothing is granted or extended, and nothing expires;
+//  - no lease end is promised past the lease horizon, which the node keeps on disk, so that its
+//  next life
+//    knows when the last of them is over.
+//
+// In its files: engine.cpp takes a request to its operation and answers; engine_sessions.cpp has
+// opening, leases and ends; engine_locks.cpp acquire to release, waiters, reclaim;
+// engine_groups.cpp several locks.
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <memory_resource>
+#include <span>
 #include <vector>
 
 #include "src/base/counter.hpp"
 #include "src/base/time.hpp"
 #include "src/lock/keyring.hpp"
 #include "src/lock/lock_table.hpp"
+#include "src/lock/namespaces.hpp"
 #include "src/lock/session_table.hpp"
 #include "src/lock/timer_wheel.hpp"
 #include "src/lock/wire.hpp"
@@ -30,13 +40,17 @@ namespace driftlock {
 struct EngineOptions {
   SessionTable::Limits sessions;
   LockTable::Limits locks;
+  std::uint32_t groups_max = 1024;            // group acquires whose answer is remembered
+  std::uint32_t sessions_per_client_max = 0;  // 0: no limit
+  std::vector<NamespaceOptions> namespaces;
   std::uint32_t epoch = 1;  // raised at every start; below 2^23
   SecretKey node_secret;    // random at every start: signs cookies, makes session nonces
+  SecretKey ticket_key;     // the same in every life of the node: signs tickets
   Nanoseconds term_min_ns = 50 * kMillisecond;
   Nanoseconds term_default_ns = 5 * kSecond;
   Nanoseconds term_max_ns = 3600 * kSecond;
-  // Leases of the life before may run until here: nothing fresh is granted before `earliest` is
-  // past it.
+  // Leases of the life before may run until here: until `earliest` is past it nothing fresh is
+  // granted, and holders may reclaim what they hold.
   Nanoseconds ready_after_tai_ns = kLongAgo;
 };
 
@@ -49,10 +63,13 @@ struct RequestContext {
   Endpoint peer;
 };
 
-// An answer that could not be given at once.
+// An answer that could not be given at once, or a notice that a lock was taken over (kRevoked, with
+// the token that is no longer good).
 struct Push {
   std::uint32_t session = kNil;
   wire::Reply reply;
+  std::size_t more_count = 0;  // a group's grants
+  std::array<wire::More, wire::more_records(wire::kGroupKeysMax)> more;
 };
 
 class Engine {
@@ -82,6 +99,10 @@ class Engine {
   [[nodiscard]] wire::Reply handle(std::uint32_t session, const wire::Request& request,
                                    std::uint64_t key_hash, const RequestContext& context);
 
+  // The same for a group acquire, whose further records `more` are read and then written.
+  [[nodiscard]] wire::Reply handle_group(std::uint32_t session, const wire::Request& request,
+                                         std::span<wire::More> more, const RequestContext& context);
+
   // Late answers, oldest first; false where there is none.
   [[nodiscard]] bool next_push(Push& push);
   [[nodiscard]] bool has_push() const { return push_head_ != push_tail_; }
@@ -99,6 +120,16 @@ class Engine {
   }
   [[nodiscard]] const LockTable& locks() const { return locks_; }
 
+  // The lease horizon: no lease end is promised past it until it is raised.
+  // writer of the horizon: the node's state thread, once it is on disk; reader: the lcore.
+  void set_lease_horizon(Nanoseconds horizon_tai_ns) {
+    lease_horizon_ns_.store(horizon_tai_ns, std::memory_order_relaxed);
+  }
+  // The latest lease end that a client has asked for, promised or not. writer: the lcore.
+  [[nodiscard]] Nanoseconds lease_end_wanted() const {
+    return lease_end_wanted_ns_.load(std::memory_order_relaxed);
+  }
+
   // Occupancy, for any thread.
   struct Gauges {
     Counter sessions_active;
@@ -107,6 +138,9 @@ class Engine {
     Counter holders;
     Counter sessions_expired;  // total: leases that ran out
     Counter grants_pushed;     // total: grants to waiters
+    Counter reclaims;          // total: locks taken up again after a restart
+    Counter take_overs;        // total: locks taken from their holders under the policy `fence`
+    Counter ready;             // 0 while leases of the life before may run
   };
   [[nodiscard]] const Gauges& gauges() const { return gauges_; }
   [[nodiscard]] const EngineOptions& options() const { return options_; }
@@ -115,71 +149,147 @@ class Engine {
   using Reply = wire::Reply;
   using Request = wire::Request;
 
-  [[nodiscard]] Reply act(std::uint32_t session, const Request& request, std::uint64_t key_hash,
-                          Slot& slot, const RequestContext& context);
-  void acquire(std::uint32_t session, const Request& request, std::uint64_t key_hash, Slot& slot,
-               const RequestContext& context);
-  void release(std::uint32_t session, const Request& request, std::uint64_t key_hash, Slot& slot,
-               const RequestContext& context);
-  void renew(std::uint32_t session, const Request& request, Slot& slot,
+  struct Group {
+    std::uint32_t session = kNil;
+    std::uint32_t next_free = kNil;
+    std::uint8_t slot = 0;
+    std::uint8_t count = 0;
+    std::uint8_t pending = 0;  // members that still wait
+    std::array<std::uint32_t, wire::kGroupKeysMax> claims{};
+    std::array<wire::Grant, wire::kGroupKeysMax> grants{};
+  };
+  // A slot whose answer is to be pushed; or, with kNoSlot, the notice that `token` was revoked.
+  struct PushRef {
+    std::uint64_t token;
+    std::uint32_t session;
+    std::uint32_t sequence;
+    std::uint8_t slot;
+  };
+
+  // engine.cpp
+  // Whether the request is fresh; if not, `reply` is its answer.
+  [[nodiscard]] bool admit(std::uint32_t session, const Request& request, std::uint32_t digest,
+                           const RequestContext& context, Reply& reply);
+  void begin(std::uint32_t session, const Request& request, Slot& slot,
              const RequestContext& context);
-  void cancel(std::uint32_t session, const Request& request, Slot& slot,
-              const RequestContext& context);
-  void query(const Request& request, std::uint64_t key_hash, Reply& reply) const;
-
-  [[nodiscard]] wire::Status may_grant(const ClockReading& now) const;
-  // What a request of this mode takes of how many permits; false where a field is out of its range.
-  [[nodiscard]] static bool permits_of(const Request& request, std::uint16_t& wanted,
-                                       std::uint16_t& size);
-  void wait_for(std::uint32_t lock, std::uint32_t session, const Request& request,
-                std::uint16_t permits, Slot& slot, const RequestContext& context);
-  [[nodiscard]] std::uint32_t grant(std::uint32_t lock, std::uint32_t session,
-                                    std::uint16_t permits, std::uint32_t predicted_release_us,
-                                    Nanoseconds now_ns);
-  // Takes the claim away; whoever waits behind it and now fits is granted.
-  void give_back(std::uint32_t claim, const ClockReading& now);
-  void serve_waiters(std::uint32_t lock, const ClockReading& now);
-  // Ends a wait with `status`, pushed to the waiter unless it asked for the end itself.
-  void end_wait(std::uint32_t claim, wire::Status status, const ClockReading& now, bool push);
-  void extend_lease(Session& session, const RequestContext& context);
-  void end_session(std::uint32_t session);
-  void continue_ending(const ClockReading& now);
-  void resume_stalled(const ClockReading& now);
-
   [[nodiscard]] Reply answer(std::uint32_t session, std::uint8_t slot_index,
                              const Slot& slot) const;
-  void queue_push(std::uint32_t session, std::uint8_t slot);
+  void query(const Request& request, std::uint64_t key_hash, Reply& reply) const;
+  void queue_push(const PushRef& ref);
+  void update_gauges(const ClockReading& now);
+
+  // engine_sessions.cpp
+  void renew(std::uint32_t session, const Request& request, Slot& slot,
+             const RequestContext& context);
+  void extend_lease(Session& session, const RequestContext& context);
+  void lease_passed(std::uint32_t session, const ClockReading& now);
+  void end_session(std::uint32_t session, const ClockReading& now);
+  void continue_ending(const ClockReading& now);
+  void forget_groups(std::uint32_t session);
+  [[nodiscard]] bool client_has_room(std::uint64_t client_id) const;
+  [[nodiscard]] std::uint32_t& sessions_of(std::uint64_t client_id);
+  [[nodiscard]] std::uint32_t begin_session(std::uint64_t client_id, const SecretKey& client_key,
+                                            const wire::OpenRequest& request,
+                                            const RequestContext& context);
   [[nodiscard]] wire::Bytes16 cookie_for(std::uint64_t client_id, const wire::Bytes16& nonce,
                                          const Endpoint& peer, Nanoseconds now_ns, int age) const;
   [[nodiscard]] wire::Bytes16 node_nonce(const Session& session) const;
   [[nodiscard]] std::uint32_t find_repeated_open(std::uint64_t client_id,
                                                  const wire::Bytes16& nonce) const;
-  void update_gauges();
+
+  // engine_locks.cpp
+  void acquire(std::uint32_t session, const Request& request, std::uint64_t key_hash, Slot& slot,
+               const RequestContext& context);
+  void release(std::uint32_t session, const Request& request, std::uint64_t key_hash, Slot& slot,
+               const RequestContext& context);
+  void convert(std::uint32_t session, const Request& request, std::uint64_t key_hash, Slot& slot,
+               const RequestContext& context);
+  void reclaim(std::uint32_t session, const Request& request, std::uint64_t key_hash, Slot& slot,
+               const RequestContext& context);
+  void cancel(std::uint32_t session, const Request& request, Slot& slot,
+              const RequestContext& context);
+  // What a request of this mode takes of how many permits; false where a field is out of its range.
+  [[nodiscard]] static bool permits_of(const Request& request, std::uint16_t& wanted,
+                                       std::uint16_t& size);
+  [[nodiscard]] wire::Status may_grant(const ClockReading& now) const;
+  [[nodiscard]] std::uint32_t find_or_create(std::uint64_t key_hash, const LockName& name,
+                                             std::uint16_t size, wire::Status& why_not);
+  void forget_if_idle(std::uint32_t lock);
+  [[nodiscard]] wire::Status reenter(std::uint32_t claim, std::uint16_t permits);
+  [[nodiscard]] std::uint32_t wait_for(std::uint32_t lock, std::uint32_t session,
+                                       std::uint16_t permits, WaitKind kind, std::uint8_t slot,
+                                       Nanoseconds wait_ns, std::uint32_t predicted_release_us,
+                                       const ClockReading& now);
+  [[nodiscard]] std::uint32_t grant(std::uint32_t lock, std::uint32_t session,
+                                    std::uint16_t permits, std::uint32_t predicted_release_us,
+                                    Nanoseconds now_ns);
+  // Takes the claim away; whoever waits behind it and now fits is granted.
+  void give_back(std::uint32_t claim, const ClockReading& now);
+  void give_back_token(std::uint32_t session, std::uint64_t token, const ClockReading& now);
+  void take_over(std::uint32_t lock, std::uint32_t by_session);
+  void serve_waiters(std::uint32_t lock, const ClockReading& now);
+  [[nodiscard]] bool head_fits(std::uint32_t lock, std::uint32_t head) const;
+  void grant_head(std::uint32_t lock, std::uint32_t head, const ClockReading& now);
+  // Ends a wait with `status`, pushed to the waiter unless it asked for the end itself. A member's
+  // end is its group's.
+  void end_wait(std::uint32_t claim, wire::Status status, const ClockReading& now, bool push);
+  void remove_wait(std::uint32_t claim);
+  void resume_stalled(const ClockReading& now);
+  [[nodiscard]] std::uint64_t ticket_for(std::uint64_t client_id, std::uint64_t key_hash,
+                                         std::uint64_t token, std::uint16_t permits) const;
+  // Token and ticket of a holder, for the answer to its client.
+  [[nodiscard]] wire::Grant grant_of(std::uint32_t claim, std::uint64_t key_hash) const;
+
+  // engine_groups.cpp
+  struct GroupMember {
+    LockName name;
+    std::uint64_t key_hash;
+    std::uint16_t permits;
+  };
+  using GroupMembers = std::array<GroupMember, wire::kGroupKeysMax>;
+  [[nodiscard]] bool parse_group(const Request& request, std::span<const std::uint8_t> names,
+                                 GroupMembers& members) const;
+  void acquire_group(std::uint32_t session, const Request& request,
+                     std::span<const GroupMember> members, Slot& slot,
+                     const RequestContext& context);
+  [[nodiscard]] wire::Status check_group(std::uint32_t session,
+                                         std::span<const GroupMember> members, bool may_wait,
+                                         const ClockReading& now);
+  [[nodiscard]] bool join_group(Group& group, std::uint32_t group_index, const GroupMember& member,
+                                const Request& request, const RequestContext& context);
+  void member_granted(std::uint32_t group, std::uint32_t wait, std::uint32_t holder);
+  // Gives back what the group has and ends its waits.
+  void end_group(std::uint32_t group, wire::Status status, const ClockReading& now, bool push);
+  void free_group(std::uint32_t group);
+  void complete_group(const Group& group, Slot& slot);
+  // Returns how many records they take.
+  std::size_t write_grants(const Slot& slot, std::span<wire::More> more) const;
 
   EngineOptions options_;
   const Keyring& keyring_;
   SessionTable sessions_;
   LockTable locks_;
+  NamespaceTable namespaces_;
   TimerWheel session_timers_;                     // by session index: lease end
   TimerWheel wait_timers_;                        // by claim index - locks_max: end of the wait
   std::pmr::vector<Nanoseconds> wait_deadlines_;  // by the same
-  struct PushRef {
-    std::uint32_t session;
-    std::uint32_t sequence;
-    std::uint8_t slot;
-  };
-  std::pmr::vector<PushRef> pushes_;  // ring; each waiting claim has at most one place in it
+  std::pmr::vector<Group> groups_;
+  std::uint32_t free_group_ = kNil;
+  std::pmr::vector<PushRef> pushes_;  // ring; a push that finds it full is learnt by a repeat
   std::uint64_t push_head_ = 0;
   std::uint64_t push_tail_ = 0;
   std::pmr::vector<std::uint32_t> ending_;  // stack of sessions whose claims are being given back
   std::uint32_t ending_count_ = 0;
   std::pmr::vector<std::uint32_t>
-      recent_opens_;            // by client nonce: where a repeated open finds its session
+      recent_opens_;  // by client nonce: a repeated open finds its session
+  std::pmr::vector<std::uint32_t> client_sessions_;  // active ones, by place in the keyring
   std::uint32_t sweep_cursor_;  // below locks_max: grants held back are being made up for
   bool stalled_ = false;        // a grant was held back, the clock being LOST or the node not ready
   std::uint64_t next_token_;
   std::uint32_t waiters_ = 0;
   std::uint32_t holders_ = 0;
+  std::atomic<Nanoseconds> lease_horizon_ns_{kNever};
+  std::atomic<Nanoseconds> lease_end_wanted_ns_{kLongAgo};
   Gauges gauges_;
 };
 

@@ -80,6 +80,8 @@ class FastPath {
   void serve(std::size_t index, const ClockReading& now, const View& view);
   void serve_open(Datagram& datagram, Pending& pending, const RequestContext& context);
   void serve_operations(Datagram& datagram, Pending& pending, const RequestContext& context);
+  wire::Reply serve_group(std::uint8_t* record, std::uint32_t session, const wire::Request& request,
+                          const RequestContext& context);
   void reject(std::size_t index);
   // Fills in what every authenticated datagram of the node says of its clock, and signs. Returns
   // how long the datagram has been in the node.

@@ -146,16 +146,39 @@ void FastPath<P, C, O>::serve_operations(Datagram& datagram, Pending& pending,
   for (std::size_t op = 0; op < pending.header.op_count; ++op) {
     std::uint8_t* record = wire::record(datagram.payload, op);
     const auto request = wire::load<wire::Request>(record);
-    const wire::Reply reply =
-        engine_.handle(pending.session, request, pending.key_hashes[op], context);
+    const std::uint64_t key_hash = pending.key_hashes[op];
+    const std::size_t more = request.op == wire::Op::kAcquireGroup ? request.other_slot : 0;
+    wire::Reply reply;
+    if (more != 0 && op + more < pending.header.op_count) {
+      reply = serve_group(record, pending.session, request, context);
+      op += more;
+    } else {
+      reply = engine_.handle(pending.session, request, key_hash, context);
+    }
     const auto kind = static_cast<std::size_t>(reply.op);
     counters_.operations[kind < wire::kOpCount ? kind : 0][static_cast<std::size_t>(reply.status)]
         .add();
-    observe(session, pending.session, pending.key_hashes[op], reply, context);
+    observe(session, pending.session, key_hash, reply, context);
     wire::store(record, reply);
   }
   pending.header.kind = wire::Kind::kReply;
   counters_.residence.record(finish(datagram, pending.header, session.key, context.received));
+}
+
+template <Port P, Clock C, Observer O>
+wire::Reply FastPath<P, C, O>::serve_group(std::uint8_t* record, std::uint32_t session,
+                                           const wire::Request& request,
+                                           const RequestContext& context) {
+  std::array<wire::More, wire::kOpsMax> more;
+  for (std::size_t i = 0; i < request.other_slot; ++i) {
+    more[i] = wire::load<wire::More>(record + (i + 1) * wire::kRecordBytes);
+  }
+  const wire::Reply reply =
+      engine_.handle_group(session, request, {more.data(), request.other_slot}, context);
+  for (std::size_t i = 0; i < request.other_slot; ++i) {
+    wire::store(record + (i + 1) * wire::kRecordBytes, more[i]);
+  }
+  return reply;
 }
 
 template <Port P, Clock C, Observer O>
@@ -236,12 +259,15 @@ void FastPath<P, C, O>::push_waiting(const ClockReading& now, std::uint64_t now_
     wire::Header header;
     header.kind = wire::Kind::kPush;
     header.session_id = session.id;
-    header.op_count = 1;
-    header.length = wire::datagram_bytes(1);
+    header.op_count = static_cast<std::uint8_t>(1 + push.more_count);
+    header.length = static_cast<std::uint16_t>(wire::datagram_bytes(header.op_count));
     datagram.length = header.length;
     datagram.peer = session.peer;
     datagram.stamp = {now_ticks, StampSource::kTsc};
     wire::store(wire::record(datagram.payload, 0), push.reply);
+    for (std::size_t i = 0; i < push.more_count; ++i) {
+      wire::store(wire::record(datagram.payload, i + 1), push.more[i]);
+    }
     static_cast<void>(finish(datagram, header, session.key, now));
     outgoing_[outgoing_count_++] = datagram;
   }

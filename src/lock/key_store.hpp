@@ -82,6 +82,10 @@ class KeyStore {
     return record.length;
   }
 
+  [[nodiscard]] std::uint16_t namespace_of(std::uint32_t lock) const {
+    return names_[lock].namespace_id;
+  }
+
   void prefetch(std::uint32_t lock) const { __builtin_prefetch(&names_[lock]); }
 
   [[nodiscard]] static constexpr std::size_t bytes_per_lock() { return sizeof(Name); }

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "src/base/assert.hpp"
 #include "src/lock/mac.hpp"
 
 namespace driftlock {
@@ -27,15 +28,27 @@ class Keyring {
 
   // Null where no such client is known.
   [[nodiscard]] const SecretKey* find(std::uint64_t client_id) const {
-    const auto at =
-        std::lower_bound(keys_.begin(), keys_.end(), client_id,
-                         [](const ClientKey& key, std::uint64_t id) { return key.id < id; });
-    return at != keys_.end() && at->id == client_id ? &at->key : nullptr;
+    const std::size_t place = lower_bound(client_id);
+    return place < keys_.size() && keys_[place].id == client_id ? &keys_[place].key : nullptr;
+  }
+
+  // Place among clients() of a client that is known.
+  [[nodiscard]] std::size_t position(std::uint64_t client_id) const {
+    const std::size_t place = lower_bound(client_id);
+    DRIFTLOCK_ASSERT(place < keys_.size() && keys_[place].id == client_id);
+    return place;
   }
 
   [[nodiscard]] const std::vector<ClientKey>& clients() const { return keys_; }
 
  private:
+  [[nodiscard]] std::size_t lower_bound(std::uint64_t client_id) const {
+    const auto at =
+        std::lower_bound(keys_.begin(), keys_.end(), client_id,
+                         [](const ClientKey& key, std::uint64_t id) { return key.id < id; });
+    return static_cast<std::size_t>(at - keys_.begin());
+  }
+
   std::vector<ClientKey> keys_;
 };
 

@@ -39,6 +39,13 @@ std::uint64_t LockTable::hash(const LockName& name) const {
   return XXH3_64bits_withSeed(name.key.data(), name.key.size(), seed);
 }
 
+std::uint64_t LockTable::hash_of(std::uint32_t lock) const {
+  std::array<std::uint8_t, wire::kKeyBytesMax> key;
+  std::uint16_t namespace_id = 0;
+  const std::size_t length = keys_.copy(lock, namespace_id, key);
+  return hash({namespace_id, {key.data(), length}});
+}
+
 void LockTable::prefetch_lock(std::uint64_t hash) const {
   const std::uint32_t head = buckets_[hash & bucket_mask_];
   // An empty bucket means that the next free record will be used.
@@ -73,14 +80,11 @@ std::uint32_t LockTable::create(std::uint64_t hash, const LockName& name,
   return index;
 }
 
-void LockTable::erase_if_idle(std::uint32_t index) {
+bool LockTable::erase_if_idle(std::uint32_t index) {
   Lock& lock = locks_[index];
-  if (lock.permits_used != 0 || lock.waiters_head != kNil) return;
+  if (lock.permits_used != 0 || lock.waiters_head != kNil) return false;
   DRIFTLOCK_ASSERT(lock.first.vacant() && lock.first.lock_next == kNil);
-  std::array<std::uint8_t, wire::kKeyBytesMax> key;
-  std::uint16_t namespace_id = 0;
-  const std::size_t length = keys_.copy(index, namespace_id, key);
-  std::uint32_t* link = &buckets_[hash({namespace_id, {key.data(), length}}) & bucket_mask_];
+  std::uint32_t* link = &buckets_[hash_of(index) & bucket_mask_];
   while (*link != index) {
     DRIFTLOCK_ASSERT(*link != kNil);
     link = &locks_[*link].chain;
@@ -90,6 +94,16 @@ void LockTable::erase_if_idle(std::uint32_t index) {
   lock.chain = free_lock_;
   free_lock_ = index;
   --locks_in_use_;
+  return true;
+}
+
+void LockTable::change_permits(std::uint32_t index, std::uint16_t permits) {
+  Claim& holder = claim(index);
+  Lock& lock = locks_[holder.lock];
+  const int used = lock.permits_used - holder.permits + permits;
+  DRIFTLOCK_ASSERT(permits > 0 && used <= lock.permits_max);
+  lock.permits_used = static_cast<std::uint16_t>(used);
+  holder.permits = permits;
 }
 
 std::uint32_t LockTable::allocate_claim() {
@@ -138,24 +152,37 @@ std::uint32_t LockTable::add_holder(std::uint32_t lock_index, std::uint32_t sess
 }
 
 std::uint32_t LockTable::add_waiter(std::uint32_t lock_index, std::uint32_t session,
-                                    std::uint32_t& session_head, std::uint16_t permits) {
+                                    std::uint32_t& session_head, std::uint16_t permits,
+                                    WaitKind kind) {
   const std::uint32_t index = allocate_claim();
   if (index == kNil) return kNil;
-  Lock& lock = locks_[lock_index];
   Claim& waiter = claim(index);
   waiter.session = session;
   waiter.lock = lock_index;
   waiter.permits = permits;
-  waiter.token = lock.waiters_tail != kNil ? claim(lock.waiters_tail).token + 1 : Claim::kWaiterBit;
-  waiter.lock_previous = lock.waiters_tail;
-  if (lock.waiters_tail != kNil) {
-    claim(lock.waiters_tail).lock_next = index;
-  } else {
-    lock.waiters_head = index;
-  }
-  lock.waiters_tail = index;
+  waiter.depth = static_cast<std::uint8_t>(kind);
+  link_waiter(index, kind == WaitKind::kUpgrade);
   link_session(index, session_head);
   return index;
+}
+
+void LockTable::link_waiter(std::uint32_t index, bool first) {
+  Claim& waiter = claim(index);
+  Lock& lock = locks_[waiter.lock];
+  if (lock.waiters_head == kNil) {
+    waiter.token = Claim::kFirstWaiter;
+    lock.waiters_head = lock.waiters_tail = index;
+  } else if (first) {
+    waiter.token = claim(lock.waiters_head).token - 1;
+    waiter.lock_next = lock.waiters_head;
+    claim(lock.waiters_head).lock_previous = index;
+    lock.waiters_head = index;
+  } else {
+    waiter.token = claim(lock.waiters_tail).token + 1;
+    waiter.lock_previous = lock.waiters_tail;
+    claim(lock.waiters_tail).lock_next = index;
+    lock.waiters_tail = index;
+  }
 }
 
 void LockTable::unlink_waiter(std::uint32_t index) {

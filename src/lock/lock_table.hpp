@@ -23,6 +23,13 @@ namespace driftlock {
 inline constexpr std::uint32_t kNil = 0xFFFFFFFF;  // no index
 inline constexpr std::uint16_t kRwPermits = 0xFFFF;
 
+// What a waiter waits for.
+enum class WaitKind : std::uint8_t {
+  kPlain,    // the lock
+  kUpgrade,  // the rest of a lock that its session holds shared
+  kGroup,    // the lock, as one of several
+};
+
 struct [[gnu::packed, gnu::aligned(4)]] Claim {
   std::uint32_t session = kNil;  // kNil: vacant
   std::uint32_t lock = kNil;
@@ -34,8 +41,10 @@ struct [[gnu::packed, gnu::aligned(4)]] Claim {
   std::uint32_t predicted_release_us = 0;  // client's clock, modulo 2^32 us; 0 = not stated
   std::uint32_t since_us = 0;              // node's clock at grant or arrival, modulo 2^32 us
   std::uint16_t permits = 0;
-  std::uint8_t slot = 0;   // waiter: the session slot to answer
-  std::uint8_t depth = 0;  // holder: how often its session holds it (re-entrance)
+  std::uint8_t slot = 0;  // waiter: the session slot to answer
+  // Holder: how often its session holds it (re-entrance); 0 = member of a group not complete yet.
+  // Waiter: its WaitKind.
+  std::uint8_t depth = 0;
 
   [[nodiscard]] bool vacant() const {
     return session == kNil;
@@ -44,7 +53,13 @@ struct [[gnu::packed, gnu::aligned(4)]] Claim {
     return (token & kWaiterBit) == 0;
   }
 
+  [[nodiscard]] WaitKind wait_kind() const {
+    return static_cast<WaitKind>(depth);
+  }
+
   static constexpr std::uint64_t kWaiterBit = std::uint64_t{1} << 63;  // set in no token
+  // Numbers start in the middle, since an upgrade goes before the first.
+  static constexpr std::uint64_t kFirstWaiter = kWaiterBit + (std::uint64_t{1} << 32);
 };
 static_assert(sizeof(Claim) == 44);
 
@@ -65,12 +80,15 @@ class LockTable {
     std::uint32_t locks_max = 1U << 16;
     std::uint32_t claims_max = 1U << 16;     // waiters, and holders of shared locks past the first
     std::uint32_t long_keys_max = 1U << 14;  // locks whose key is longer than 28 bytes
-    std::uint64_t hash_seed = 0;             // secret, so that nobody can aim keys at one bucket
+    // Secret, so that nobody can aim keys at one bucket; the same in every life of the node, since
+    // tickets are bound to the hash.
+    std::uint64_t hash_seed = 0;
   };
 
   LockTable(const Limits& limits, std::pmr::memory_resource* memory);
 
   [[nodiscard]] std::uint64_t hash(const LockName& name) const;
+  [[nodiscard]] std::uint64_t hash_of(std::uint32_t lock) const;
   void prefetch_bucket(std::uint64_t hash) const {
     __builtin_prefetch(&buckets_[hash & bucket_mask_]);
   }
@@ -81,8 +99,10 @@ class LockTable {
   // kNil where the table, or the pool for long keys, is full. The name must not be in the table.
   [[nodiscard]] std::uint32_t create(std::uint64_t hash, const LockName& name,
                                      std::uint16_t permits_max);
-  // Forgets the lock if nobody holds it or waits for it.
-  void erase_if_idle(std::uint32_t lock);
+  // Forgets the lock if nobody holds it or waits for it; true where it did.
+  bool erase_if_idle(std::uint32_t lock);
+  // A holder now has `permits` of the lock instead of what it had.
+  void change_permits(std::uint32_t claim, std::uint16_t permits);
 
   [[nodiscard]] Lock& lock(std::uint32_t index) { return locks_[index]; }
   [[nodiscard]] const Lock& lock(std::uint32_t index) const { return locks_[index]; }
@@ -100,7 +120,8 @@ class LockTable {
                                          std::uint32_t& session_head, std::uint16_t permits,
                                          std::uint64_t token);
   [[nodiscard]] std::uint32_t add_waiter(std::uint32_t lock, std::uint32_t session,
-                                         std::uint32_t& session_head, std::uint16_t permits);
+                                         std::uint32_t& session_head, std::uint16_t permits,
+                                         WaitKind kind);
   // Unlinks and frees; a holder's permits go back to the lock. Does not erase the lock.
   void remove_claim(std::uint32_t claim, std::uint32_t& session_head);
 
@@ -137,6 +158,7 @@ class LockTable {
   [[nodiscard]] std::uint32_t search_holder(std::uint32_t lock, std::uint32_t session_head,
                                             Match&& match) const;
   [[nodiscard]] std::uint32_t allocate_claim();
+  void link_waiter(std::uint32_t claim, bool first);
   void link_session(std::uint32_t claim, std::uint32_t& session_head);
   void unlink_waiter(std::uint32_t claim);
   void unlink_holder(std::uint32_t claim);

@@ -27,10 +27,11 @@ enum class SlotState : std::uint8_t {
 
 struct Slot {
   std::uint32_t sequence = 0;
-  std::uint32_t digest = 0;    // of the request, so that a false repeat is told from a true one
-  std::uint64_t token = 0;     // acquire: token; release: clock residual, ns
-  std::int64_t value = 0;      // acquire, renew: lease end; release: behaviour residual, ns
-  std::uint32_t claim = kNil;  // while waiting
+  std::uint32_t digest = 0;  // of the request, so that a false repeat is told from a true one
+  std::uint64_t token = 0;   // of what was granted; release: clock residual, ns
+  std::uint64_t value = 0;   // ticket of what was granted; release: behaviour residual, ns
+  std::uint32_t claim =
+      kNil;  // while waiting: the claim; of a group acquire, at any time: the group
   wire::Op op = wire::Op::kNone;
   wire::Status status = wire::Status::kOk;
   wire::Mode mode = wire::Mode::kExclusive;
@@ -41,6 +42,7 @@ static_assert(sizeof(Slot) == 32);
 enum class SessionState : std::uint8_t {
   kFree,
   kActive,
+  kDelayed,    // over; its locks stay taken until the delay it asked for has passed
   kEnding,     // over; its claims are being given back, some per turn
   kLingering,  // over and empty; keeps its key to answer with
 };
@@ -74,8 +76,9 @@ struct alignas(64) Session {
   std::uint32_t claims_head = kNil;
   SessionState state = SessionState::kFree;
   std::uint8_t slot_count = 0;
-  Endpoint peer;                   // where pushes go: the source of the newest fresh request
-  std::uint32_t list_next = kNil;  // free or lingering list
+  std::uint16_t lock_delay_ms = 0;  // how long its locks outlast its lease
+  Endpoint peer;                    // where pushes go: the source of the newest fresh request
+  std::uint32_t list_next = kNil;   // free or lingering list
   Nanoseconds term_ns = 0;
   std::uint64_t client_id = 0;
   wire::Bytes16 client_nonce{};

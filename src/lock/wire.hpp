@@ -167,8 +167,8 @@ struct [[gnu::packed]] OpenRequest {
   std::uint8_t flags = 0;
   std::uint8_t slots = 1;  // wanted, 1 to kSlotsMax
   std::uint8_t reserved0 = 0;
-  std::uint32_t lock_delay_ms =
-      0;                   // if the session ends by its lease, its locks stay taken so much longer
+  // If the session ends by its lease, its locks stay taken so much longer; kLockDelayMsMax at most.
+  std::uint32_t lock_delay_ms = 0;
   Bytes16 client_nonce{};  // random; the same in every repeat of this open
   Bytes16 cookie{};
   std::int64_t term_ns = 0;  // lease term wanted; 0 = the node's default
@@ -193,17 +193,26 @@ static_assert(sizeof(OpenReply) == sizeof(Reply));
 
 // A group acquire is its Request and other_slot further records, each beginning with Op::kMore.
 // Their bodies, put together, name the keys one after another: namespace (2), mode (1: exclusive or
-// shared), key length (1), key. In the reply the bodies hold the tokens, kTokensPerRecord each, in
-// the same order.
+// shared), key length (1), key. In the reply the bodies hold a Grant per key, kGrantsPerRecord
+// each, in the same order: the request must have records enough for them.
 struct [[gnu::packed]] More {
   Op op = Op::kMore;
   std::array<std::uint8_t, 95> body{};
 };
 static_assert(sizeof(More) == sizeof(Request));
 
+struct [[gnu::packed]] Grant {
+  std::uint64_t token = 0;
+  std::uint64_t ticket = 0;
+};
+
+inline constexpr std::uint32_t kLockDelayMsMax = 60'000;
 inline constexpr std::size_t kGroupKeysMax = 16;
 inline constexpr std::size_t kGroupKeyHeadBytes = 4;
-inline constexpr std::size_t kTokensPerRecord = 11;  // u64 each, at the start of the body
+inline constexpr std::size_t kGrantsPerRecord = sizeof(More::body) / sizeof(Grant);
+inline constexpr std::size_t more_records(std::size_t keys) {
+  return (keys + kGrantsPerRecord - 1) / kGrantsPerRecord;
+}
 
 inline constexpr std::size_t kRecordBytes = sizeof(Request);
 inline constexpr std::size_t kMacBytes = 16;

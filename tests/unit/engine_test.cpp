@@ -1,139 +1,14 @@
-#include "src/lock/engine.hpp"
+#include "engine_fixture.hpp"
 
-#include <gtest/gtest.h>
-
-#include <map>
-#include <string>
-
-namespace driftlock {
+namespace driftlock::test {
 namespace {
 
-using wire::Mode;
-using wire::Op;
-using wire::Reply;
-using wire::Request;
-using wire::Status;
-
-constexpr Nanoseconds kStart = 1'700'000'000 * kSecond;
-constexpr Nanoseconds kHalfWidth = kMillisecond;
-
-EngineOptions small_options() {
-  EngineOptions options;
-  options.sessions = {.sessions_max = 8, .slots_per_session = 4};
-  options.locks = {.locks_max = 16, .claims_max = 16, .long_keys_max = 4, .hash_seed = 7};
-  options.epoch = 3;
-  return options;
-}
-
-class EngineTest : public ::testing::Test {
- protected:
-  EngineTest() { engine_.advance(reading()); }
-
-  // A session opened through the whole handshake, and the client's side of its slots.
-  struct Client {
-    std::uint32_t session = kNil;
-    std::map<int, std::uint32_t> sequences;
-  };
-
-  ClockReading reading() const {
-    if (clock_state_ == ClockState::kLost) return {};
-    return {Interval::around(now_ns_, kHalfWidth), 0, clock_state_};
-  }
-  RequestContext context() const {
-    RequestContext context;
-    context.now = context.received = reading();
-    context.client_time_ns = now_ns_;
-    context.peer = {0x0A000001, 5000, {}};
-    return context;
-  }
-  void pass(Nanoseconds ns) {
-    // In steps, as a polling loop would see it.
-    for (const Nanoseconds end = now_ns_ + ns; now_ns_ < end;) {
-      now_ns_ = std::min(end, now_ns_ + 100 * kMillisecond);
-      for (int i = 0; i < 4; ++i) engine_.advance(reading());
-    }
-  }
-
-  wire::OpenReply open_raw(wire::OpenRequest request) {
-    return engine_.open(1, *keyring_.find(1), request, context());
-  }
-  Client open(Nanoseconds term_ns = 5 * kSecond) {
-    wire::OpenRequest request;
-    request.client_nonce[0] = ++nonces_;
-    request.slots = 4;
-    request.term_ns = term_ns;
-    request.cookie = open_raw(request).cookie;
-    const wire::OpenReply reply = open_raw(request);
-    EXPECT_EQ(reply.status, Status::kOk);
-    Client client;
-    client.session = engine_.sessions().find(reply.session_id);
-    return client;
-  }
-
-  Reply send(Client& client, const Request& request) {
-    const std::uint64_t hash = engine_.prefetch(client.session, request);
-    return engine_.handle(client.session, request, hash, context());
-  }
-  Request numbered(Client& client, Op op, const std::string& key, int slot) {
-    Request request;
-    request.op = op;
-    request.slot = static_cast<std::uint8_t>(slot);
-    request.sequence = ++client.sequences[slot];
-    request.key_length = static_cast<std::uint8_t>(key.size());
-    std::copy(key.begin(), key.end(), request.key.begin());
-    return request;
-  }
-  Request acquire_request(Client& client, const std::string& key, Nanoseconds wait_ns = 0,
-                          Mode mode = Mode::kExclusive, int slot = 0) {
-    Request request = numbered(client, Op::kAcquire, key, slot);
-    request.mode = mode;
-    request.argument = static_cast<std::uint64_t>(wait_ns);
-    return request;
-  }
-  Reply acquire(Client& client, const std::string& key, Nanoseconds wait_ns = 0,
-                Mode mode = Mode::kExclusive, int slot = 0) {
-    return send(client, acquire_request(client, key, wait_ns, mode, slot));
-  }
-  Reply release(Client& client, const std::string& key, std::uint64_t token, int slot = 0) {
-    Request request = numbered(client, Op::kRelease, key, slot);
-    request.argument = token;
-    return send(client, request);
-  }
-  Reply renew(Client& client, int slot = 0) {
-    return send(client, numbered(client, Op::kRenew, "", slot));
-  }
-  Reply cancel(Client& client, int other_slot, std::uint32_t sequence, int slot) {
-    Request request = numbered(client, Op::kCancel, "", slot);
-    request.other_slot = static_cast<std::uint8_t>(other_slot);
-    request.argument = sequence;
-    return send(client, request);
-  }
-  Reply query(Client& client, const std::string& key) {
-    Request request = numbered(client, Op::kQuery, key, wire::kNoSlot);
-    return send(client, request);
-  }
-  // The one push that is waiting.
-  Reply pushed() {
-    Push push;
-    EXPECT_TRUE(engine_.next_push(push));
-    return push.reply;
-  }
-  bool nothing_pushed() {
-    Push push;
-    return !engine_.next_push(push);
-  }
-
-  Keyring keyring_{{{1, "demo", SecretKey{{1, 2, 3, 4}}}}};
-  Engine engine_{small_options(), keyring_, std::pmr::new_delete_resource()};
-  Nanoseconds now_ns_ = kStart;
-  ClockState clock_state_ = ClockState::kSync;
-  std::uint8_t nonces_ = 0;
-};
+using EngineTest = EngineFixture;
 
 TEST_F(EngineTest, OpenWithoutCookieKeepsNoState) {
   wire::OpenRequest request;
   EXPECT_EQ(open_raw(request).status, Status::kCookie);
-  EXPECT_EQ(engine_.sessions().active(), 0U);
+  EXPECT_EQ(node_->sessions().active(), 0U);
 }
 
 TEST_F(EngineTest, CookieIsGoodForItsSenderAloneAndForAWhile) {
@@ -141,7 +16,7 @@ TEST_F(EngineTest, CookieIsGoodForItsSenderAloneAndForAWhile) {
   request.cookie = open_raw(request).cookie;
   RequestContext elsewhere = context();
   elsewhere.peer.ipv4 ^= 1;
-  EXPECT_EQ(engine_.open(1, *keyring_.find(1), request, elsewhere).status, Status::kCookie);
+  EXPECT_EQ(node_->open(1, *keyring_.find(1), request, elsewhere).status, Status::kCookie);
   now_ns_ += 60 * kSecond;
   EXPECT_EQ(open_raw(request).status, Status::kCookie);
 }
@@ -153,7 +28,7 @@ TEST_F(EngineTest, RepeatedOpenFindsItsSession) {
   const wire::OpenReply second = open_raw(request);
   EXPECT_EQ(first.session_id, second.session_id);
   EXPECT_EQ(first.node_nonce, second.node_nonce);
-  EXPECT_EQ(engine_.sessions().active(), 1U);
+  EXPECT_EQ(node_->sessions().active(), 1U);
 }
 
 TEST_F(EngineTest, ExclusiveExcludesAndTokensRise) {
@@ -309,14 +184,14 @@ TEST_F(EngineTest, ExpiryWaitsUntilEarliestIsPastTheLeaseEnd) {
   const Reply held = acquire(a, "x");
   EXPECT_EQ(acquire(b, "x", 10 * kSecond).status, Status::kQueued);
   now_ns_ = held.lease_end_ns + kHalfWidth;  // earliest == lease end: not yet
-  for (int i = 0; i < 64; ++i) engine_.advance(reading());
+  for (int i = 0; i < 64; ++i) node_->advance(reading());
   EXPECT_TRUE(nothing_pushed());
   pass(3 * kMillisecond);
   const Reply granted = pushed();
   EXPECT_EQ(granted.status, Status::kOk);
   EXPECT_GT(granted.token, held.token);
   EXPECT_EQ(acquire(a, "y").status, Status::kNoSession);
-  EXPECT_EQ(engine_.gauges().sessions_expired.read(), 1U);
+  EXPECT_EQ(node_->gauges().sessions_expired.read(), 1U);
 }
 
 TEST_F(EngineTest, RenewalKeepsEveryLock) {
@@ -343,10 +218,10 @@ TEST_F(EngineTest, CloseGivesEverythingBackAndTellsWaiters) {
   const Request close = numbered(a, Op::kClose, "", 2);
   EXPECT_EQ(send(a, close).status, Status::kOk);
   EXPECT_EQ(send(a, close).status, Status::kOk);  // a repeat
-  engine_.advance(reading());
+  node_->advance(reading());
   std::multimap<Status, std::uint32_t> told;
   Push push;
-  while (engine_.next_push(push)) told.emplace(push.reply.status, push.session);
+  while (node_->next_push(push)) told.emplace(push.reply.status, push.session);
   EXPECT_EQ(told.count(Status::kSessionEnded), 1U);
   EXPECT_EQ(told.count(Status::kOk), 1U);
   EXPECT_EQ(query(b, "y").waiters, 0U);
@@ -387,7 +262,7 @@ TEST_F(EngineTest, LostClockGrantsNothingAndFreesNothingThenGoesOn) {
   EXPECT_EQ(release(a, "x", held.token).status, Status::kOk);
   EXPECT_TRUE(nothing_pushed());
   clock_state_ = ClockState::kSync;
-  for (int i = 0; i < 4; ++i) engine_.advance(reading());
+  for (int i = 0; i < 4; ++i) node_->advance(reading());
   EXPECT_EQ(pushed().status, Status::kOk);
 }
 
@@ -451,4 +326,4 @@ TEST_F(EngineTest, ResidualSplitsIntoClockAndBehaviour) {
 }
 
 }  // namespace
-}  // namespace driftlock
+}  // namespace driftlock::test

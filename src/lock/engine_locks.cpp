@@ -1,0 +1,510 @@
+// The Engine's locks: acquire to release, waiters, what a restart leaves to reclaim.
+#include <algorithm>
+
+#include "src/lock/engine_internal.hpp"
+
+namespace driftlock {
+namespace {
+
+using engine_internal::duration_of;
+using engine_internal::kTokenCounterBits;
+using engine_internal::name_of;
+using engine_internal::predicted_us;
+using engine_internal::wrapped_us;
+using wire::Op;
+using wire::Request;
+using wire::Status;
+
+constexpr std::uint32_t kSweepPerTurn = 1024;  // lock records looked at after grants were held back
+
+void set_grant(Slot& slot, const wire::Grant& grant) {
+  slot.token = grant.token;
+  slot.value = grant.ticket;
+}
+
+}  // namespace
+
+wire::Status Engine::may_grant(const ClockReading& now) const {
+  if (now.state == ClockState::kLost) return Status::kClockLost;
+  if (now.tai.earliest <= options_.ready_after_tai_ns) return Status::kNotReady;
+  return Status::kOk;
+}
+
+bool Engine::permits_of(const Request& request, std::uint16_t& wanted, std::uint16_t& size) {
+  switch (request.mode) {
+    case wire::Mode::kExclusive:
+      wanted = size = kRwPermits;
+      return true;
+    case wire::Mode::kShared:
+      wanted = 1;
+      size = kRwPermits;
+      return true;
+    case wire::Mode::kSemaphore:
+      wanted = request.permits;
+      size = request.permits_max;
+      return wanted >= 1 && wanted <= size && size < kRwPermits;
+  }
+  return false;
+}
+
+std::uint32_t Engine::find_or_create(std::uint64_t key_hash, const LockName& name,
+                                     std::uint16_t size, wire::Status& why_not) {
+  const std::uint32_t found = locks_.find(key_hash, name);
+  if (found != kNil) {
+    if (locks_.lock(found).permits_max == size) return found;
+    why_not = Status::kModeConflict;
+    return kNil;
+  }
+  if (!namespaces_.may_create(name.namespace_id)) {
+    why_not = Status::kQuota;
+    return kNil;
+  }
+  const std::uint32_t created = locks_.create(key_hash, name, size);
+  if (created == kNil) {
+    why_not = Status::kFull;
+  } else {
+    namespaces_.created(name.namespace_id);
+  }
+  return created;
+}
+
+void Engine::forget_if_idle(std::uint32_t lock) {
+  const std::uint16_t namespace_id = locks_.keys().namespace_of(lock);
+  if (locks_.erase_if_idle(lock)) namespaces_.erased(namespace_id);
+}
+
+void Engine::acquire(std::uint32_t session_index, const Request& request, std::uint64_t key_hash,
+                     Slot& slot, const RequestContext& context) {
+  std::uint16_t wanted = 0;
+  std::uint16_t size = 0;
+  const bool take_it_over = (request.flags & wire::kTakeOver) != 0;
+  if (key_hash == 0 || !permits_of(request, wanted, size)) {
+    slot.status = Status::kBadRequest;
+    return;
+  }
+  if (take_it_over && !namespaces_.fence(request.namespace_id)) {
+    slot.status = Status::kDenied;
+    return;
+  }
+  const Status granting = may_grant(context.now);
+  // Who is willing to wait may do so until the node is ready; without a clock no wait can be
+  // judged.
+  if (granting != Status::kOk && (granting == Status::kClockLost || request.argument == 0)) {
+    slot.status = granting;
+    return;
+  }
+  if (!namespaces_.admit_acquire(request.namespace_id, context.now.tai.middle())) {
+    slot.status = Status::kQuota;
+    return;
+  }
+  const std::uint32_t lock = find_or_create(key_hash, name_of(request), size, slot.status);
+  if (lock == kNil) return;
+  Session& session = sessions_.at(session_index);
+  const Lock& state = locks_.lock(lock);
+  const std::uint32_t held =
+      size == kRwPermits ? locks_.holder_of(lock, session_index, session.claims_head) : kNil;
+  if (held == kNil && take_it_over && granting == Status::kOk) take_over(lock, session_index);
+  const bool free = state.permits_used + wanted <= state.permits_max &&
+                    (state.waiters_head == kNil || take_it_over);
+  if (held != kNil) {
+    slot.status = reenter(held, wanted);
+    if (slot.status == Status::kOk) set_grant(slot, grant_of(held, key_hash));
+  } else if (free && granting == Status::kOk) {
+    const std::uint32_t claim =
+        grant(lock, session_index, wanted, predicted_us(request.predicted_release_ns),
+              context.now.tai.middle());
+    slot.status = claim == kNil ? Status::kFull : Status::kOk;
+    if (claim != kNil) set_grant(slot, grant_of(claim, key_hash));
+  } else if (request.argument == 0) {
+    slot.status = Status::kBusy;
+  } else {
+    slot.claim = wait_for(lock, session_index, wanted, WaitKind::kPlain, request.slot,
+                          duration_of(request.argument), predicted_us(request.predicted_release_ns),
+                          context.now);
+    slot.state = slot.claim == kNil ? SlotState::kAnswered : SlotState::kWaiting;
+    slot.status = slot.claim == kNil ? Status::kFull : Status::kOk;
+    if (free) stalled_ = true;
+  }
+  if (slot.status == Status::kOk && slot.state == SlotState::kAnswered) {
+    extend_lease(session, context);
+  }
+  forget_if_idle(lock);
+}
+
+wire::Status Engine::reenter(std::uint32_t claim, std::uint16_t permits) {
+  Claim& holder = locks_.claim(claim);
+  if (holder.depth == 0) return Status::kBusy;                 // its group is not complete yet
+  if (holder.permits < permits) return Status::kModeConflict;  // an upgrade is another operation
+  if (holder.depth == 0xFF) return Status::kFull;
+  ++holder.depth;
+  return Status::kOk;
+}
+
+std::uint32_t Engine::grant(std::uint32_t lock, std::uint32_t session_index, std::uint16_t permits,
+                            std::uint32_t predicted_release_us, Nanoseconds now_ns) {
+  Session& session = sessions_.at(session_index);
+  const std::uint32_t claim =
+      locks_.add_holder(lock, session_index, session.claims_head, permits, next_token_);
+  if (claim == kNil) return kNil;
+  ++next_token_;
+  ++holders_;
+  locks_.claim(claim).predicted_release_us = predicted_release_us;
+  locks_.claim(claim).since_us = wrapped_us(now_ns);
+  return claim;
+}
+
+std::uint32_t Engine::wait_for(std::uint32_t lock, std::uint32_t session_index,
+                               std::uint16_t permits, WaitKind kind, std::uint8_t slot,
+                               Nanoseconds wait_ns, std::uint32_t predicted_release_us,
+                               const ClockReading& now) {
+  const std::uint32_t claim = locks_.add_waiter(
+      lock, session_index, sessions_.at(session_index).claims_head, permits, kind);
+  if (claim == kNil) return kNil;
+  Claim& waiter = locks_.claim(claim);
+  waiter.slot = slot;
+  waiter.since_us = wrapped_us(now.tai.middle());
+  waiter.predicted_release_us = predicted_release_us;
+  ++waiters_;
+  const std::uint32_t timer = claim - locks_.locks_max();
+  wait_deadlines_[timer] = saturating_add(now.tai.latest, wait_ns);
+  wait_timers_.schedule(timer, wait_deadlines_[timer]);
+  return claim;
+}
+
+// Every holder loses the lock at once; what the lock guards must refuse their tokens from now on.
+void Engine::take_over(std::uint32_t lock, std::uint32_t by_session) {
+  for (std::uint32_t i = locks_.first_holder(lock); i != kNil;) {
+    const Claim holder = locks_.claim(i);
+    const std::uint32_t next = locks_.next_holder(i);
+    if (holder.session != by_session && holder.depth != 0) {
+      queue_push({holder.token, holder.session, 0, wire::kNoSlot});
+      locks_.remove_claim(i, sessions_.at(holder.session).claims_head);
+      --holders_;
+      gauges_.take_overs.add();
+    }
+    i = next;
+  }
+}
+
+void Engine::release(std::uint32_t session_index, const Request& request, std::uint64_t key_hash,
+                     Slot& slot, const RequestContext& context) {
+  if (key_hash == 0) {
+    slot.status = Status::kBadRequest;
+    return;
+  }
+  Session& session = sessions_.at(session_index);
+  const std::uint32_t lock = locks_.find(key_hash, name_of(request));
+  const std::uint32_t claim =
+      lock == kNil ? kNil
+                   : locks_.holder_of(lock, session_index, session.claims_head, request.argument);
+  if (claim == kNil || locks_.claim(claim).depth == 0) {
+    const bool under_another_token =
+        claim == kNil && lock != kNil &&
+        locks_.holder_of(lock, session_index, session.claims_head) != kNil;
+    slot.status = under_another_token ? Status::kStaleToken : Status::kNotHeld;
+    return;
+  }
+  Claim& holder = locks_.claim(claim);
+  const Nanoseconds offset_ns = session.clock_floor.offset_ns();
+  if (offset_ns != kNever) slot.token = static_cast<std::uint64_t>(-offset_ns);
+  if (holder.predicted_release_us != 0 && request.predicted_release_ns != 0) {
+    const auto late_us = static_cast<std::int32_t>(wrapped_us(request.predicted_release_ns) -
+                                                   holder.predicted_release_us);
+    slot.value = static_cast<std::uint64_t>(Nanoseconds{late_us} * kMicrosecond);
+  }
+  if (holder.depth > 1) {
+    --holder.depth;
+  } else {
+    give_back(claim, context.now);
+  }
+}
+
+void Engine::convert(std::uint32_t session_index, const Request& request, std::uint64_t key_hash,
+                     Slot& slot, const RequestContext& context) {
+  std::uint16_t wanted = 0;
+  std::uint16_t size = 0;
+  if (key_hash == 0 || !permits_of(request, wanted, size) || size != kRwPermits) {
+    slot.status = Status::kBadRequest;
+    return;
+  }
+  Session& session = sessions_.at(session_index);
+  const std::uint32_t lock = locks_.find(key_hash, name_of(request));
+  const std::uint32_t index =
+      lock == kNil ? kNil
+                   : locks_.holder_of(lock, session_index, session.claims_head, request.argument);
+  if (index == kNil || locks_.claim(index).depth == 0) {
+    slot.status = Status::kNotHeld;
+    return;
+  }
+  if (locks_.lock(lock).permits_max != kRwPermits) {
+    slot.status = Status::kModeConflict;
+    return;
+  }
+  slot.status = may_grant(context.now);
+  if (slot.status != Status::kOk) return;
+  Claim& holder = locks_.claim(index);
+  const std::uint32_t head = locks_.lock(lock).waiters_head;
+  if (wanted <= holder.permits) {
+    locks_.change_permits(index, wanted);
+  } else if (locks_.lock(lock).permits_used == holder.permits) {
+    locks_.change_permits(index, wanted);
+    holder.token = next_token_++;  // what readers wrote under must not pass for the writer's
+  } else if (request.predicted_release_ns <= 0) {
+    slot.status = Status::kBusy;
+  } else if (head != kNil && locks_.claim(head).wait_kind() == WaitKind::kUpgrade) {
+    slot.status = Status::kDeadlock;  // each would wait for the other to let go
+  } else {
+    slot.claim = wait_for(lock, session_index, wanted, WaitKind::kUpgrade, request.slot,
+                          request.predicted_release_ns, holder.predicted_release_us, context.now);
+    slot.state = slot.claim == kNil ? SlotState::kAnswered : SlotState::kWaiting;
+    slot.status = slot.claim == kNil ? Status::kFull : Status::kOk;
+    return;
+  }
+  if (slot.status != Status::kOk) return;
+  set_grant(slot, grant_of(index, key_hash));
+  extend_lease(session, context);
+  serve_waiters(lock, context.now);
+}
+
+// Bound to what was granted, to whom, and under which token; 64 bits, since it can only be tried by
+// asking this node, signed (NIST SP 800-38B, appendix A).
+std::uint64_t Engine::ticket_for(std::uint64_t client_id, std::uint64_t key_hash,
+                                 std::uint64_t token, std::uint16_t permits) const {
+  struct [[gnu::packed]] {
+    std::uint64_t client_id;
+    std::uint64_t key_hash;
+    std::uint64_t token;
+    std::uint64_t permits;
+  } const message{client_id, key_hash, token, permits};
+  const Mac mac = compute_mac(options_.ticket_key,
+                              {reinterpret_cast<const std::uint8_t*>(&message), sizeof(message)});
+  return wire::load<std::uint64_t>(mac.data());
+}
+
+wire::Grant Engine::grant_of(std::uint32_t claim, std::uint64_t key_hash) const {
+  const Claim& holder = locks_.claim(claim);
+  const std::uint64_t client_id = sessions_.at(holder.session).client_id;
+  return {holder.token, ticket_for(client_id, key_hash, holder.token, holder.permits)};
+}
+
+void Engine::reclaim(std::uint32_t session_index, const Request& request, std::uint64_t key_hash,
+                     Slot& slot, const RequestContext& context) {
+  std::uint16_t wanted = 0;
+  std::uint16_t size = 0;
+  if (key_hash == 0 || !permits_of(request, wanted, size)) {
+    slot.status = Status::kBadRequest;
+    return;
+  }
+  Session& session = sessions_.at(session_index);
+  const std::uint64_t token = request.argument;
+  const auto ticket = static_cast<std::uint64_t>(request.predicted_release_ns);
+  if (ticket != ticket_for(session.client_id, key_hash, token, wanted) ||
+      token >> kTokenCounterBits >= options_.epoch) {
+    slot.status = Status::kDenied;
+    return;
+  }
+  if (context.now.state == ClockState::kLost) {
+    slot.status = Status::kClockLost;
+    return;
+  }
+  if (context.now.tai.earliest > options_.ready_after_tai_ns) {
+    slot.status = Status::kNotHeld;  // every lease of the life before is over, this one too
+    return;
+  }
+  const std::uint32_t lock = find_or_create(key_hash, name_of(request), size, slot.status);
+  if (lock == kNil) return;
+  // A ticket outlives its lock: a client may show one of a lock that it released, and that another,
+  // with a higher token, holds. The same token again is the same client with a newer session.
+  for (std::uint32_t i = locks_.first_holder(lock); i != kNil;) {
+    const Claim holder = locks_.claim(i);
+    const std::uint32_t next = locks_.next_holder(i);
+    const bool in_the_way = locks_.lock(lock).permits_used + wanted > locks_.lock(lock).permits_max;
+    if (holder.token == token || (in_the_way && holder.token < token)) {
+      if (holder.token != token) queue_push({holder.token, holder.session, 0, wire::kNoSlot});
+      locks_.remove_claim(i, sessions_.at(holder.session).claims_head);
+      --holders_;
+    }
+    i = next;
+  }
+  if (locks_.lock(lock).permits_used + wanted > locks_.lock(lock).permits_max) {
+    slot.status = Status::kStaleToken;
+    return;
+  }
+  const std::uint32_t claim =
+      locks_.add_holder(lock, session_index, session.claims_head, wanted, token);
+  if (claim == kNil) {
+    slot.status = Status::kFull;
+    forget_if_idle(lock);
+    return;
+  }
+  ++holders_;
+  locks_.claim(claim).since_us = wrapped_us(context.now.tai.middle());
+  gauges_.reclaims.add();
+  set_grant(slot, {token, ticket});
+  extend_lease(session, context);
+}
+
+void Engine::cancel(std::uint32_t session_index, const Request& request, Slot& slot,
+                    const RequestContext& context) {
+  const Session& session = sessions_.at(session_index);
+  const auto sequence = static_cast<std::uint32_t>(request.argument);
+  if (request.other_slot >= session.slot_count || request.other_slot == request.slot) {
+    slot.status = Status::kBadRequest;
+    return;
+  }
+  Slot& other = sessions_.slot(session_index, request.other_slot);
+  const bool waits =
+      other.op == Op::kAcquire || other.op == Op::kAcquireGroup || other.op == Op::kConvert;
+  if (sequence == other.sequence + 1 && other.state != SlotState::kWaiting) {
+    // What is cancelled has not arrived, and may never: it will find its answer waiting.
+    if (other.op == Op::kAcquireGroup && other.claim != kNil) free_group(other.claim);
+    other = Slot{};
+    other.sequence = sequence;
+    other.op = Op::kAcquire;
+    other.status = Status::kCancelled;
+    other.state = SlotState::kCancelledAhead;
+  } else if (sequence != other.sequence || !waits) {
+    slot.status = Status::kStaleSequence;
+  } else if (other.state == SlotState::kWaiting && other.op == Op::kAcquireGroup) {
+    end_group(other.claim, Status::kCancelled, context.now, false);
+  } else if (other.state == SlotState::kWaiting) {
+    end_wait(other.claim, Status::kCancelled, context.now, false);
+  } else if (other.state == SlotState::kAnswered && other.status == Status::kOk &&
+             other.op != Op::kConvert) {
+    // Granted before the cancel came: what was granted is given back.
+    if (other.op == Op::kAcquireGroup) {
+      const Group group = groups_[other.claim];
+      for (std::size_t i = 0; i < group.count; ++i) {
+        give_back_token(session_index, group.grants[i].token, context.now);
+      }
+    } else {
+      give_back_token(session_index, other.token, context.now);
+    }
+    other.status = Status::kCancelled;
+    other.token = 0;
+  }
+}
+
+void Engine::give_back_token(std::uint32_t session_index, std::uint64_t token,
+                             const ClockReading& now) {
+  for (std::uint32_t i = sessions_.at(session_index).claims_head; i != kNil;
+       i = locks_.claim(i).session_next) {
+    Claim& holder = locks_.claim(i);
+    if (holder.token != token) continue;
+    if (holder.depth > 1) {
+      --holder.depth;
+    } else {
+      give_back(i, now);
+    }
+    return;
+  }
+}
+
+void Engine::give_back(std::uint32_t claim, const ClockReading& now) {
+  const std::uint32_t lock = locks_.claim(claim).lock;
+  locks_.remove_claim(claim, sessions_.at(locks_.claim(claim).session).claims_head);
+  --holders_;
+  serve_waiters(lock, now);
+  forget_if_idle(lock);
+}
+
+bool Engine::head_fits(std::uint32_t lock, std::uint32_t head) const {
+  const Claim& waiter = locks_.claim(head);
+  const Lock& state = locks_.lock(lock);
+  std::uint32_t used = state.permits_used;
+  if (waiter.wait_kind() == WaitKind::kUpgrade) {
+    const std::uint32_t own =
+        locks_.holder_of(lock, waiter.session, sessions_.at(waiter.session).claims_head);
+    if (own != kNil) used -= locks_.claim(own).permits;
+  }
+  return used + waiter.permits <= state.permits_max;
+}
+
+void Engine::serve_waiters(std::uint32_t lock, const ClockReading& now) {
+  while (locks_.lock(lock).waiters_head != kNil) {
+    const std::uint32_t head = locks_.lock(lock).waiters_head;
+    const Claim waiter = locks_.claim(head);
+    if (sessions_.at(waiter.session).state != SessionState::kActive) {
+      // Nobody may wait for the dead; their own end would come to it later.
+      Slot& slot = sessions_.slot(waiter.session, waiter.slot);
+      remove_wait(head);
+      slot.state = SlotState::kAnswered;
+      slot.status = Status::kSessionEnded;
+      slot.claim = kNil;
+      queue_push({0, waiter.session, slot.sequence, waiter.slot});
+      continue;
+    }
+    if (!head_fits(lock, head)) return;
+    if (may_grant(now) != Status::kOk) {
+      stalled_ = true;
+      return;
+    }
+    grant_head(lock, head, now);
+  }
+}
+
+void Engine::grant_head(std::uint32_t lock, std::uint32_t head, const ClockReading& now) {
+  const Claim waiter = locks_.claim(head);
+  const Session& session = sessions_.at(waiter.session);
+  Slot& slot = sessions_.slot(waiter.session, waiter.slot);
+  const std::uint32_t group = waiter.wait_kind() == WaitKind::kGroup ? slot.claim : kNil;
+  const std::uint32_t own = waiter.wait_kind() == WaitKind::kUpgrade
+                                ? locks_.holder_of(lock, waiter.session, session.claims_head)
+                                : kNil;
+  remove_wait(head);
+  std::uint32_t claim = own;
+  if (own != kNil) {
+    locks_.change_permits(own, waiter.permits);
+    locks_.claim(own).token = next_token_++;
+  } else {
+    claim =
+        grant(lock, waiter.session, waiter.permits, waiter.predicted_release_us, now.tai.middle());
+    DRIFTLOCK_ASSERT(claim != kNil);  // the waiter's own claim was freed just now
+  }
+  gauges_.grants_pushed.add();
+  if (group != kNil) {
+    member_granted(group, head, claim);
+    return;
+  }
+  slot.state = SlotState::kAnswered;
+  slot.status = Status::kOk;
+  slot.claim = kNil;
+  set_grant(slot, grant_of(claim, locks_.hash_of(lock)));
+  queue_push({0, waiter.session, slot.sequence, waiter.slot});
+}
+
+void Engine::remove_wait(std::uint32_t claim) {
+  wait_timers_.cancel(claim - locks_.locks_max());
+  locks_.remove_claim(claim, sessions_.at(locks_.claim(claim).session).claims_head);
+  --waiters_;
+}
+
+void Engine::end_wait(std::uint32_t claim, Status status, const ClockReading& now, bool push) {
+  const Claim waiter = locks_.claim(claim);
+  Slot& slot = sessions_.slot(waiter.session, waiter.slot);
+  if (waiter.wait_kind() == WaitKind::kGroup) {
+    end_group(slot.claim, status, now, push);
+    return;
+  }
+  remove_wait(claim);
+  slot.state = SlotState::kAnswered;
+  slot.status = status;
+  slot.claim = kNil;
+  if (push) queue_push({0, waiter.session, slot.sequence, waiter.slot});
+  serve_waiters(waiter.lock, now);  // those behind may fit now
+  forget_if_idle(waiter.lock);
+}
+
+void Engine::resume_stalled(const ClockReading& now) {
+  if (stalled_ && may_grant(now) == Status::kOk) {
+    stalled_ = false;
+    sweep_cursor_ = 0;
+  }
+  if (sweep_cursor_ >= locks_.locks_max()) return;
+  sweep_cursor_ = visit_locks(sweep_cursor_, kSweepPerTurn, [&](std::uint32_t lock) {
+    serve_waiters(lock, now);
+    forget_if_idle(lock);
+  });
+}
+
+}  // namespace driftlock
