@@ -120,7 +120,9 @@ Result<std::unique_ptr<DpdkRuntime>> DpdkRuntime::start(const DpdkOptions& optio
 }
 
 DpdkRuntime::~DpdkRuntime() {
+  if (!initialised_) return;
   rte_eal_cleanup();
+  remove_runtime_directory();
 }
 
 Status DpdkRuntime::register_thread() {
