@@ -274,8 +274,9 @@ void Engine::query(const Request& request, std::uint64_t key_hash, Reply& reply)
     const Claim& holder = locks_.claim(i);
     const Session& session = sessions_.at(holder.session);
     ++reply.holders;
-    reply.lease_end_ns = std::max<std::int64_t>(reply.lease_end_ns, session.lease_end_ns);
-    reply.token = std::max<std::uint64_t>(reply.token, holder.token);
+    // Fields of packed records are copied: no reference may be bound to them.
+    reply.lease_end_ns = std::max(std::int64_t{reply.lease_end_ns}, session.lease_end_ns);
+    reply.token = std::max(std::uint64_t{reply.token}, std::uint64_t{holder.token});
     reply.mode = locks_.lock(lock).permits_max != kRwPermits ? wire::Mode::kSemaphore
                  : holder.permits == kRwPermits              ? wire::Mode::kExclusive
                                                              : wire::Mode::kShared;

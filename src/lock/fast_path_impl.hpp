@@ -96,6 +96,11 @@ void FastPath<P, C, O>::serve(std::size_t index, const ClockReading& now, const 
   Datagram& datagram = burst_[index];
   Pending& pending = pending_[index];
   counters_.stamps[static_cast<std::size_t>(datagram.stamp.source)].add();
+  // An open earlier in this burst may have taken over the record of an ended session.
+  if (pending.session != kNil &&
+      engine_.sessions().at(pending.session).id != pending.header.session_id) {
+    pending.reject = wire::Reject::kUnknownSession;
+  }
   if (pending.reject != wire::Reject::kNone) {
     reject(index);
     return;

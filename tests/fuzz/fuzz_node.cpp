@@ -71,6 +71,7 @@ class Node {
     options.sessions = {.sessions_max = 3, .slots_per_session = kSlots};
     options.locks = {.locks_max = 4, .claims_max = 6, .long_keys_max = 2, .hash_seed = 1};
     options.node_secret = {{5, 6, 7, 8}};
+    options.term_max_ns = 60 * kSecond;
     return options;
   }
 
@@ -79,6 +80,7 @@ class Node {
   wire::Request compose(Script& script, Client& client);
   void send_raw(Script& script);
   void deliver(Bytes bytes);
+  void pass_time(std::uint64_t span_ns);
   Bytes datagram(std::uint64_t session_id, std::size_t op_count);
   void poll();
   void check_sent(const Bytes& bytes);
@@ -102,6 +104,7 @@ class Node {
   std::map<std::uint64_t, SecretKey> keys_;             // every session that ever was
   std::vector<Bytes> history_;
   std::uint64_t nonce_ = 0;
+  std::uint64_t time_left_ns_ = 300 * kSecond;
 };
 
 void Node::run(Script& script) {
@@ -122,12 +125,12 @@ void Node::run(Script& script) {
         send_raw(script);
         break;
       case 5:
-        clock_.now_ticks += script.power() % (std::uint64_t{1} << 42);
+        pass_time(script.power());
         break;
       case 6: {
         const std::uint8_t state = script.byte();
         clock_.state = static_cast<ClockState>(state % 4);
-        clock_.half_width_ns = Nanoseconds{1} << (state / 4 % 36);
+        clock_.half_width_ns = Nanoseconds{1} << (state / 4 % 34);
         break;
       }
       default:
@@ -135,14 +138,23 @@ void Node::run(Script& script) {
     }
   }
   poll();
-  clock_.state = ClockState::kSync;  // whatever happened, everything ends once its time has come
+  // Whatever happened, everything ends once its time has come.
+  clock_.state = ClockState::kSync;
   clock_.half_width_ns = 1;
-  for (int turn = 0; turn < 40; ++turn) {
-    clock_.now_ticks += std::uint64_t{1} << 43;
+  for (int turn = 0; turn < 1000 && engine_.sessions().active() != 0; ++turn) {
+    clock_.now_ticks += kSecond;
     poll();
   }
+  for (int turn = 0; turn < 4; ++turn) poll();
   DRIFTLOCK_ASSERT(engine_.sessions().active() == 0);
   DRIFTLOCK_ASSERT(engine_.locks().locks_in_use() == 0 && engine_.locks().claims_in_use() == 0);
+}
+
+// At most some minutes in all: the timers follow a jump by about a second a turn.
+void Node::pass_time(std::uint64_t span_ns) {
+  span_ns = std::min(span_ns, time_left_ns_);
+  time_left_ns_ -= span_ns;
+  clock_.now_ticks += span_ns;
 }
 
 Bytes Node::datagram(std::uint64_t session_id, std::size_t op_count) {

@@ -2,6 +2,7 @@
 // queues and a clock that the test sets. One thread.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <deque>
@@ -27,7 +28,7 @@ class QueuePort {
       datagram = buffer();
       const Packet& packet = arriving.front();
       datagram.length = static_cast<std::uint16_t>(packet.bytes.size());
-      std::memcpy(datagram.payload, packet.bytes.data(), packet.bytes.size());
+      std::copy(packet.bytes.begin(), packet.bytes.end(), datagram.payload);
       datagram.peer = packet.peer;
       datagram.stamp = {now_ticks, StampSource::kSimulated};
       arriving.pop_front();

@@ -202,6 +202,40 @@ TEST_F(FastPathTest, AnswersWrongVersionAndUnknownSessionWithAShortHint) {
   }
 }
 
+// Found by fuzz_node: both were authenticated before either was served, and the record had changed
+// hands in between.
+TEST_F(FastPathTest, LateRequestNeverActsInTheSessionThatTookItsRecord) {
+  open();
+  Request close;
+  close.op = Op::kClose;
+  close.slot = 0;
+  close.sequence = 1;
+  deliver(datagram(session_id_, {close}, key_));
+  poll();
+  take();
+  poll();  // the session has ended; its record lingers
+  wire::OpenRequest request;
+  for (std::uint8_t nonce = 1; nonce < 4; ++nonce) {  // the other records are taken
+    request = wire::OpenRequest{};
+    request.client_nonce[0] = nonce;
+    request.cookie = exchange_open(request).cookie;
+    ASSERT_EQ(exchange_open(request).status, Status::kOk);
+  }
+  request = wire::OpenRequest{};
+  request.client_nonce[0] = 4;
+  request.cookie = exchange_open(request).cookie;
+  Request raw;
+  std::memcpy(static_cast<void*>(&raw), &request, sizeof(raw));
+  deliver(datagram(1, {raw}, kClientKey));
+  deliver(datagram(session_id_, {acquire(1)}, key_));
+  poll();
+  const auto opened = wire::load<wire::OpenReply>(wire::record(take().data(), 0));
+  ASSERT_EQ(opened.status, Status::kOk);
+  EXPECT_EQ(wire::load<Header>(take().data()).kind, wire::Kind::kError);
+  EXPECT_EQ(rejected(wire::Reject::kUnknownSession), 1U);
+  EXPECT_EQ(engine_.locks().locks_in_use(), 0U);
+}
+
 TEST_F(FastPathTest, NeverAnswersAnErrorOrAReply) {
   open();
   auto error = datagram(session_id_, {acquire(1)}, key_);
