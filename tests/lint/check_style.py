@@ -17,7 +17,7 @@ LINES_MAX = 500
 
 # Longer than they should be, and why; they may shrink, not grow.
 LONG_FILES = {
-    "src/lock/engine.cpp": 700,  # one state machine, whose steps are read together
+    "src/lock/engine_locks.cpp": 530,  # what one request does to one lock, every way it may go
 }
 
 LEFT_FOR_LATER = re.compile(r"\b(?:TODO|FIXME|NOLINT\w*)\b")
