@@ -61,6 +61,8 @@ class Lock {
   // How long the lock is sure to be held without another renewal; 0 when it is lost.
   [[nodiscard]] Nanoseconds remaining_ns() const;
   [[nodiscard]] bool valid() const { return client_ != nullptr; }
+  // Gives the object up and not the lock, which stays held for as long as its session's lease.
+  void leave_held() { client_ = nullptr; }
 
  private:
   friend class Client;
