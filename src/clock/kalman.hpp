@@ -51,7 +51,8 @@ class KalmanFilter {
   [[nodiscard]] double frequency_ns_per_s() const { return state_[1]; }
   [[nodiscard]] double drift_ns_per_s2() const { return states_ > 2 ? state_[2] : 0.0; }
   [[nodiscard]] double covariance(int row, int column) const {
-    return covariance_[static_cast<std::size_t>(row * kMaxStates + column)];
+    return covariance_[static_cast<std::size_t>(row) * kMaxStates +
+                       static_cast<std::size_t>(column)];
   }
   // Variance of the offset forecast dt_s ahead, as coefficients of 1, dt, dt^2, ... dt^5.
   [[nodiscard]] std::array<double, 6> forecast_variance(const ProcessNoise& noise) const;
@@ -59,7 +60,8 @@ class KalmanFilter {
  private:
   int states_;
   std::array<double, kMaxStates> state_{};
-  std::array<double, kMaxStates * kMaxStates> covariance_{};  // row-major, kMaxStates wide
+  std::array<double, std::size_t{kMaxStates} * kMaxStates>
+      covariance_{};  // row-major, kMaxStates wide
 };
 
 }  // namespace driftlock

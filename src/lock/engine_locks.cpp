@@ -12,7 +12,6 @@ using engine_internal::name_of;
 using engine_internal::predicted_us;
 using engine_internal::wrapped_us;
 using wire::Op;
-using wire::Request;
 using wire::Status;
 
 constexpr std::uint32_t kSweepPerTurn = 1024;  // lock records looked at after grants were held back
