@@ -1,5 +1,6 @@
 #include "src/lock/engine.hpp"
 
+#define XXH_INLINE_ALL  // records of a known size: the call would cost more than the hash
 #include <xxhash.h>
 
 #include <algorithm>
@@ -93,7 +94,7 @@ std::uint64_t Engine::prefetch(std::uint32_t session, const Request& request) co
   sessions_.prefetch_slot(session, request.slot);
   if (!names_lock(request)) return 0;
   const std::uint64_t hash = locks_.hash(name_of(request));
-  locks_.prefetch_bucket(hash);
+  locks_.prefetch_index(hash);
   return hash;
 }
 

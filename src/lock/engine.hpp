@@ -89,11 +89,16 @@ class Engine {
                                      const wire::OpenRequest& request,
                                      const RequestContext& context);
 
-  // The key's hash where the request names a lock, 0 otherwise. Prefetches as it goes: call
-  // prefetch() for a burst, then prefetch_lock() for it, then handle().
+  // The key's hash where the request names a lock, 0 otherwise. Fetches as it goes: call prefetch()
+  // for a burst, then prefetch_lock() for it, then prefetch_neighbours() for it, then handle().
   [[nodiscard]] std::uint64_t prefetch(std::uint32_t session, const wire::Request& request) const;
   void prefetch_lock(std::uint64_t key_hash) const {
     if (key_hash != 0) locks_.prefetch_lock(key_hash);
+  }
+  void prefetch_neighbours(std::uint32_t session, std::uint64_t key_hash) const {
+    if (key_hash != 0) {
+      locks_.prefetch_neighbours(key_hash, sessions_.at(session).claims_head);
+    }
   }
   // One request of an authenticated datagram of that session. key_hash: prefetch()'s.
   [[nodiscard]] wire::Reply handle(std::uint32_t session, const wire::Request& request,

@@ -73,9 +73,12 @@ class FastPath {
   };
 
   void parse(std::size_t index);
-  void authenticate(std::size_t index);
+  void authenticate(std::size_t received);
+  // Null where there is none, the reason then being set.
+  [[nodiscard]] const SecretKey* find_key(std::size_t index);
   void hash_keys(std::size_t index);
   void prefetch_locks(std::size_t index);
+  void prefetch_neighbours(std::size_t index);
   template <typename View>
   void serve(std::size_t index, const ClockReading& now, const View& view);
   void serve_open(Datagram& datagram, Pending& pending, const RequestContext& context);
@@ -83,11 +86,12 @@ class FastPath {
   wire::Reply serve_group(std::uint8_t* record, std::uint32_t session, const wire::Request& request,
                           const RequestContext& context);
   void reject(std::size_t index);
-  // Fills in what every authenticated datagram of the node says of its clock, and signs. Returns
-  // how long the datagram has been in the node.
+  // Fills in what every authenticated datagram of the node says of its clock, and puts it out to be
+  // signed and sent. Returns how long the datagram has been in the node.
   Nanoseconds finish(Datagram& datagram, wire::Header header, const SecretKey& key,
                      const ClockReading& received);
   void push_waiting(const ClockReading& now, std::uint64_t now_ticks);
+  void send_outgoing();
   void run_task(const ClockReading& now);
   void observe(const Session& session, std::uint32_t session_index, std::uint64_t key_hash,
                const wire::Reply& reply, const RequestContext& context);
@@ -100,6 +104,8 @@ class FastPath {
   std::array<Datagram, kBurst> burst_{};
   std::array<Pending, kBurst> pending_{};
   std::array<Datagram, kBurst> outgoing_{};
+  std::array<SecretKey, kBurst> outgoing_keys_{};
+  std::array<bool, kBurst> outgoing_signed_{};  // false: an error, which nobody can sign
   std::size_t outgoing_count_ = 0;
   SpscRing<EngineTask*> tasks_{64};
   EngineTask* current_task_ = nullptr;

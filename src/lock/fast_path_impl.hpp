@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "src/lock/fast_path.hpp"
+#include "src/lock/mac_batch.hpp"
 
 namespace driftlock {
 
@@ -23,12 +24,12 @@ std::size_t FastPath<P, C, O>::poll() {
   // Each stage runs over the whole burst, so that one datagram's cache misses hide behind another's
   // work.
   for (std::size_t i = 0; i < received; ++i) parse(i);
-  for (std::size_t i = 0; i < received; ++i) authenticate(i);
+  authenticate(received);
   for (std::size_t i = 0; i < received; ++i) hash_keys(i);
   for (std::size_t i = 0; i < received; ++i) prefetch_locks(i);
-  outgoing_count_ = 0;
+  for (std::size_t i = 0; i < received; ++i) prefetch_neighbours(i);
   for (std::size_t i = 0; i < received; ++i) serve(i, now, view);
-  if (outgoing_count_ > 0) port_.send({outgoing_.data(), outgoing_count_});
+  send_outgoing();
 
   push_waiting(now, now_ticks);
   run_task(now);
@@ -51,24 +52,37 @@ void FastPath<P, C, O>::parse(std::size_t index) {
 }
 
 template <Port P, Clock C, Observer O>
-void FastPath<P, C, O>::authenticate(std::size_t index) {
-  const Datagram& datagram = burst_[index];
-  Pending& pending = pending_[index];
-  if (pending.reject != wire::Reject::kNone) return;
-  const std::span<const std::uint8_t> bytes{datagram.payload, datagram.length};
-  const SecretKey* key = nullptr;
-  if (static_cast<wire::Op>(*wire::record(datagram.payload, 0)) == wire::Op::kOpen) {
-    key = engine_.keyring().find(pending.header.session_id);
-    if (key == nullptr) pending.reject = wire::Reject::kUnknownClient;
-  } else {
-    pending.session = engine_.sessions().find(pending.header.session_id);
-    if (pending.session == kNil) {
-      pending.reject = wire::Reject::kUnknownSession;
-    } else {
-      key = &engine_.sessions().at(pending.session).key;
+void FastPath<P, C, O>::authenticate(std::size_t received) {
+  MacBatch batch([this](std::size_t index, const Mac& mac) {
+    const Datagram& datagram = burst_[index];
+    const std::uint8_t* theirs = datagram.payload + datagram.length - wire::kMacBytes;
+    if (!equal_mac(mac, wire::load<Mac>(theirs))) {
+      pending_[index].reject = wire::Reject::kBadMac;
     }
+  });
+  for (std::size_t i = 0; i < received; ++i) {
+    const SecretKey* key = find_key(i);
+    if (key != nullptr) batch.add(i, *key, burst_[i].payload, burst_[i].length);
   }
-  if (key != nullptr && !verify_datagram(*key, bytes)) pending.reject = wire::Reject::kBadMac;
+  batch.flush();
+}
+
+template <Port P, Clock C, Observer O>
+const SecretKey* FastPath<P, C, O>::find_key(std::size_t index) {
+  Pending& pending = pending_[index];
+  if (pending.reject != wire::Reject::kNone) return nullptr;
+  const std::uint64_t id = pending.header.session_id;
+  if (static_cast<wire::Op>(*wire::record(burst_[index].payload, 0)) == wire::Op::kOpen) {
+    const SecretKey* key = engine_.keyring().find(id);
+    if (key == nullptr) pending.reject = wire::Reject::kUnknownClient;
+    return key;
+  }
+  pending.session = engine_.sessions().find(id);
+  if (pending.session == kNil) {
+    pending.reject = wire::Reject::kUnknownSession;
+    return nullptr;
+  }
+  return &engine_.sessions().at(pending.session).key;
 }
 
 template <Port P, Clock C, Observer O>
@@ -87,6 +101,15 @@ void FastPath<P, C, O>::prefetch_locks(std::size_t index) {
   if (pending.reject != wire::Reject::kNone || pending.session == kNil) return;
   for (std::size_t op = 0; op < pending.header.op_count; ++op) {
     engine_.prefetch_lock(pending.key_hashes[op]);
+  }
+}
+
+template <Port P, Clock C, Observer O>
+void FastPath<P, C, O>::prefetch_neighbours(std::size_t index) {
+  const Pending& pending = pending_[index];
+  if (pending.reject != wire::Reject::kNone || pending.session == kNil) return;
+  for (std::size_t op = 0; op < pending.header.op_count; ++op) {
+    engine_.prefetch_neighbours(pending.session, pending.key_hashes[op]);
   }
 }
 
@@ -117,7 +140,6 @@ void FastPath<P, C, O>::serve(std::size_t index, const ClockReading& now, const 
     serve_operations(datagram, pending, context);
   }
   counters_.datagrams_answered.add();
-  outgoing_[outgoing_count_++] = datagram;
 }
 
 template <Port P, Clock C, Observer O>
@@ -219,7 +241,10 @@ Nanoseconds FastPath<P, C, O>::finish(Datagram& datagram, wire::Header header, c
   header.residence_ns = static_cast<std::uint32_t>(
       std::clamp<Nanoseconds>(residence_ns, 0, std::numeric_limits<std::uint32_t>::max()));
   wire::store(datagram.payload, header);
-  sign_datagram(key, {datagram.payload, datagram.length});
+  // By the time it is signed, a session may have ended and its record may be another's.
+  outgoing_keys_[outgoing_count_] = key;
+  outgoing_signed_[outgoing_count_] = true;
+  outgoing_[outgoing_count_++] = datagram;
   return residence_ns;
 }
 
@@ -247,12 +272,12 @@ void FastPath<P, C, O>::reject(std::size_t index) {
   wire::store(datagram.payload, header);
   datagram.length = wire::kErrorBytes;
   counters_.errors_sent.add();
+  outgoing_signed_[outgoing_count_] = false;
   outgoing_[outgoing_count_++] = datagram;
 }
 
 template <Port P, Clock C, Observer O>
 void FastPath<P, C, O>::push_waiting(const ClockReading& now, std::uint64_t now_ticks) {
-  outgoing_count_ = 0;
   Push push;
   Datagram datagram;
   while (outgoing_count_ < kBurst && engine_.has_push() && port_.allocate(datagram)) {
@@ -274,11 +299,25 @@ void FastPath<P, C, O>::push_waiting(const ClockReading& now, std::uint64_t now_
       wire::store(wire::record(datagram.payload, i + 1), push.more[i]);
     }
     static_cast<void>(finish(datagram, header, session.key, now));
-    outgoing_[outgoing_count_++] = datagram;
   }
-  if (outgoing_count_ == 0) return;
   counters_.pushes_sent.add(outgoing_count_);
+  send_outgoing();
+}
+
+template <Port P, Clock C, Observer O>
+void FastPath<P, C, O>::send_outgoing() {
+  if (outgoing_count_ == 0) return;
+  MacBatch batch([this](std::size_t index, const Mac& mac) {
+    const Datagram& datagram = outgoing_[index];
+    wire::store(datagram.payload + datagram.length - wire::kMacBytes, mac);
+  });
+  for (std::size_t i = 0; i < outgoing_count_; ++i) {
+    if (!outgoing_signed_[i]) continue;
+    batch.add(i, outgoing_keys_[i], outgoing_[i].payload, outgoing_[i].length);
+  }
+  batch.flush();
   port_.send({outgoing_.data(), outgoing_count_});
+  outgoing_count_ = 0;
 }
 
 template <Port P, Clock C, Observer O>

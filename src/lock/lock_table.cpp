@@ -1,29 +1,19 @@
 #include "src/lock/lock_table.hpp"
 
+#define XXH_INLINE_ALL  // short keys: the call would cost more than the hash
 #include <xxhash.h>
 
-#include <bit>
-
 namespace driftlock {
-namespace {
-
-std::uint32_t tag_of(std::uint64_t hash) {
-  return static_cast<std::uint32_t>(hash >> 32);
-}
-
-}  // namespace
-
 LockTable::LockTable(const Limits& limits, std::pmr::memory_resource* memory)
     : locks_(limits.locks_max, memory),
       claims_(limits.claims_max, memory),
-      buckets_(std::bit_ceil(limits.locks_max), kNil, memory),
       keys_(limits.locks_max, limits.long_keys_max, memory),
-      bucket_mask_(buckets_.size() - 1),
+      index_(limits.locks_max, memory),
       hash_seed_(limits.hash_seed) {
   DRIFTLOCK_ASSERT(limits.locks_max > 0 && limits.claims_max > 0);
   DRIFTLOCK_ASSERT(std::uint64_t{limits.locks_max} + limits.claims_max < kNil);
   for (std::uint32_t i = limits.locks_max; i-- > 0;) {
-    locks_[i].chain = free_lock_;
+    locks_[i].next_free = free_lock_;
     free_lock_ = i;
   }
   for (std::uint32_t i = limits.claims_max; i-- > 0;) {
@@ -46,21 +36,35 @@ std::uint64_t LockTable::hash_of(std::uint32_t lock) const {
   return hash({namespace_id, {key.data(), length}});
 }
 
+// What find() will come to, without looking at the name: wrong once in 2^32, and then only slower.
+std::uint32_t LockTable::likely(std::uint64_t hash) const {
+  return index_.find(upper(hash), [](std::uint32_t) { return true; });
+}
+
 void LockTable::prefetch_lock(std::uint64_t hash) const {
-  const std::uint32_t head = buckets_[hash & bucket_mask_];
-  // An empty bucket means that the next free record will be used.
-  const std::uint32_t index = head != kNil ? head : free_lock_;
+  const std::uint32_t found = likely(hash);
+  // A lock that is not there yet will take the next free record.
+  const std::uint32_t index = found != kNil ? found : free_lock_;
   if (index == kNil) return;
   __builtin_prefetch(&locks_[index]);
   keys_.prefetch(index);
 }
 
-std::uint32_t LockTable::find(std::uint64_t hash, const LockName& name) const {
-  const std::uint32_t tag = tag_of(hash);
-  for (std::uint32_t i = buckets_[hash & bucket_mask_]; i != kNil; i = locks_[i].chain) {
-    if (locks_[i].tag == tag && keys_.equals(i, name)) return i;
+void LockTable::prefetch_neighbours(std::uint64_t hash, std::uint32_t session_head) const {
+  const std::uint32_t index = likely(hash);
+  if (index == kNil || locks_[index].first.vacant()) {
+    if (session_head != kNil) __builtin_prefetch(&claim(session_head));
+    return;
   }
-  return kNil;
+  const Claim& holder = locks_[index].first;
+  if (holder.session_next != kNil) __builtin_prefetch(&claim(holder.session_next));
+  if (holder.session_previous != kNil) __builtin_prefetch(&claim(holder.session_previous));
+}
+
+std::uint32_t LockTable::find(std::uint64_t hash, const LockName& name) const {
+  return index_.find(upper(hash), [&](std::uint32_t index) {
+    return locks_[index].hash == upper(hash) && keys_.equals(index, name);
+  });
 }
 
 std::uint32_t LockTable::create(std::uint64_t hash, const LockName& name,
@@ -68,14 +72,15 @@ std::uint32_t LockTable::create(std::uint64_t hash, const LockName& name,
   if (free_lock_ == kNil) return kNil;
   const std::uint32_t index = free_lock_;
   if (!keys_.put(index, name)) return kNil;
+  if (!index_.insert(upper(hash), index)) {
+    keys_.erase(index);
+    return kNil;
+  }
   Lock& lock = locks_[index];
-  free_lock_ = lock.chain;
-  std::uint32_t& bucket = buckets_[hash & bucket_mask_];
+  free_lock_ = lock.next_free;
   lock = Lock{};
-  lock.tag = tag_of(hash);
-  lock.chain = bucket;
+  lock.hash = upper(hash);
   lock.permits_max = permits_max;
-  bucket = index;
   ++locks_in_use_;
   return index;
 }
@@ -84,14 +89,9 @@ bool LockTable::erase_if_idle(std::uint32_t index) {
   Lock& lock = locks_[index];
   if (lock.permits_used != 0 || lock.waiters_head != kNil) return false;
   DRIFTLOCK_ASSERT(lock.first.vacant() && lock.first.lock_next == kNil);
-  std::uint32_t* link = &buckets_[hash_of(index) & bucket_mask_];
-  while (*link != index) {
-    DRIFTLOCK_ASSERT(*link != kNil);
-    link = &locks_[*link].chain;
-  }
-  *link = lock.chain;
+  index_.erase(lock.hash, index);
   keys_.erase(index);
-  lock.chain = free_lock_;
+  lock.next_free = free_lock_;
   free_lock_ = index;
   --locks_in_use_;
   return true;

@@ -16,11 +16,11 @@
 #include <vector>
 
 #include "src/base/time.hpp"
+#include "src/lock/key_index.hpp"
 #include "src/lock/key_store.hpp"
 
 namespace driftlock {
 
-inline constexpr std::uint32_t kNil = 0xFFFFFFFF;  // no index
 inline constexpr std::uint16_t kRwPermits = 0xFFFF;
 
 // What a waiter waits for.
@@ -64,8 +64,8 @@ struct [[gnu::packed, gnu::aligned(4)]] Claim {
 static_assert(sizeof(Claim) == 44);
 
 struct alignas(64) Lock {
-  std::uint32_t tag = 0;       // of the key's hash
-  std::uint32_t chain = kNil;  // next in the bucket, or in the free list
+  std::uint32_t hash = 0;          // of the key, its upper half
+  std::uint32_t next_free = kNil;  // in the list of free records
   std::uint32_t waiters_head = kNil;
   std::uint32_t waiters_tail = kNil;
   std::uint16_t permits_used = 0;
@@ -89,10 +89,11 @@ class LockTable {
 
   [[nodiscard]] std::uint64_t hash(const LockName& name) const;
   [[nodiscard]] std::uint64_t hash_of(std::uint32_t lock) const;
-  void prefetch_bucket(std::uint64_t hash) const {
-    __builtin_prefetch(&buckets_[hash & bucket_mask_]);
-  }
+  // Three stages of fetching what an operation will touch: the index, then the lock and its name,
+  // then the claims linked beside its first claim, or the head of the session's list.
+  void prefetch_index(std::uint64_t hash) const { index_.prefetch(upper(hash)); }
   void prefetch_lock(std::uint64_t hash) const;
+  void prefetch_neighbours(std::uint64_t hash, std::uint32_t session_head) const;
 
   // kNil where there is no such lock.
   [[nodiscard]] std::uint32_t find(std::uint64_t hash, const LockName& name) const;
@@ -150,10 +151,20 @@ class LockTable {
   [[nodiscard]] std::uint32_t claims_max() const {
     return static_cast<std::uint32_t>(claims_.size());
   }
+  // What the table takes for each lock, bytes: record, name, and its share of the index.
+  [[nodiscard]] double bytes_per_lock() const {
+    return static_cast<double>(locks_.size() * (sizeof(Lock) + KeyStore::bytes_per_lock()) +
+                               index_.bytes()) /
+           static_cast<double>(locks_.size());
+  }
   // Claims of both kinds: timers and the like are indexed by claim.
   [[nodiscard]] std::uint32_t claim_index_end() const { return locks_max() + claims_max(); }
 
  private:
+  [[nodiscard]] static std::uint32_t upper(std::uint64_t hash) {
+    return static_cast<std::uint32_t>(hash >> 32);
+  }
+  [[nodiscard]] std::uint32_t likely(std::uint64_t hash) const;
   template <typename Match>
   [[nodiscard]] std::uint32_t search_holder(std::uint32_t lock, std::uint32_t session_head,
                                             Match&& match) const;
@@ -165,9 +176,8 @@ class LockTable {
 
   std::pmr::vector<Lock> locks_;
   std::pmr::vector<Claim> claims_;
-  std::pmr::vector<std::uint32_t> buckets_;  // heads of chains
   KeyStore keys_;
-  std::uint64_t bucket_mask_;
+  KeyIndex index_;
   std::uint64_t hash_seed_;
   std::uint32_t free_lock_ = kNil;
   std::uint32_t free_claim_ = kNil;

@@ -7,9 +7,15 @@
 #include <cstring>
 #include <string_view>
 
+#include "src/lock/mac_batch.hpp"
+#include "src/lock/mac_lanes_avx2.hpp"
+
 namespace driftlock {
 
-Mac compute_mac(const SecretKey& key, std::span<const std::uint8_t> message) {
+namespace {
+
+// The library's own choice of instructions, with a look at the processor at every call.
+Mac compute_mac_dispatched(const SecretKey& key, std::span<const std::uint8_t> message) {
   const highwayhash::HHKey& hh_key = *reinterpret_cast<const highwayhash::HHKey*>(key.words.data());
   highwayhash::HHResult128 result;
   highwayhash::InstructionSets::Run<highwayhash::HighwayHash>(
@@ -17,6 +23,36 @@ Mac compute_mac(const SecretKey& key, std::span<const std::uint8_t> message) {
   Mac mac;
   std::memcpy(mac.data(), &result, sizeof(mac));
   return mac;
+}
+
+#if defined(__x86_64__)
+const bool has_avx2 = __builtin_cpu_supports("avx2") != 0;
+#endif
+
+}  // namespace
+
+Mac compute_mac(const SecretKey& key, std::span<const std::uint8_t> message) {
+#if defined(__x86_64__)
+  if (has_avx2) {
+    Mac mac;
+    compute_mac_avx2(key, message.data(), message.size(), mac);
+    return mac;
+  }
+#endif
+  return compute_mac_dispatched(key, message);
+}
+
+void compute_macs(const std::array<MacJob, kMacLanes>& jobs, std::size_t length,
+                  std::array<Mac, kMacLanes>& macs) {
+#if defined(__x86_64__)
+  if (has_avx2) {
+    compute_macs_avx2(jobs, length, macs);
+    return;
+  }
+#endif
+  for (std::size_t i = 0; i < kMacLanes; ++i) {
+    macs[i] = compute_mac_dispatched(*jobs[i].key, {jobs[i].message, length});
+  }
 }
 
 bool equal_mac(const Mac& a, const Mac& b) {
