@@ -1,0 +1,142 @@
+// The one file of the node that sees nlohmann's JSON.
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "src/node/admin.hpp"
+#include "src/node/lock_look.hpp"
+
+namespace driftlock {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::int64_t kLocksShownDefault = 100;
+constexpr std::int64_t kLocksShownMax = 10'000;
+
+json clock_answer(const NodeView& view) {
+  const ClockReading now = view.clock.now();
+  const ClockReport report = view.clock.report();
+  json answer{{"state", to_string(now.state)},
+              {"source", report.source},
+              {"frequency_ppb", report.status.frequency_ppb},
+              {"accepted", report.status.accepted},
+              {"suspicious", report.status.suspicious},
+              {"missed", report.status.missed},
+              {"steps", report.status.steps}};
+  if (!report.trouble.empty()) answer["trouble"] = report.trouble;
+  // Without a bound there is nothing to state.
+  if (now.state == ClockState::kLost) return answer;
+  answer["earliest_ns"] = now.tai.earliest;
+  answer["latest_ns"] = now.tai.latest;
+  answer["half_width_ns"] = now.tai.half_width();
+  answer["estimate_ns"] = now.estimate_ns;
+  answer["sigma_ns"] = now.sigma_ns;
+  return answer;
+}
+
+json status_answer(const NodeView& view, const std::string& metrics_url) {
+  const Options& options = view.options;
+  return {{"node", view.name},
+          {"version", version()},
+          {"epoch", view.epoch},
+          {"uptime_s", (unix_now_ns() - view.started_unix_ns) / kSecond},
+          {"ready", view.gauges.ready.read() != 0},
+          {"sessions", view.gauges.sessions_active.read()},
+          {"sessions_max", options.limits.sessions_max},
+          {"locks", view.gauges.locks_in_use.read()},
+          {"locks_max", options.limits.locks_max},
+          {"waiters", view.gauges.waiters.read()},
+          {"waiters_max", options.limits.claims_max},
+          {"clock", clock_answer(view)},
+          {"port",
+           {{"kind", options.port.kind},
+            {"device", options.port.device},
+            {"address", view.shard.address()},
+            {"stamp_source", view.shard.stamp_source()}}},
+          {"metrics", metrics_url}};
+}
+
+json holder_answer(const LockLook& look, const LockLook::Holder& holder) {
+  const ClockReading& now = look.taken_at();
+  json answer{{"client_id", holder.client_id},
+              {"session_id", holder.session_id},
+              {"token", holder.token},
+              {"lease_end_ns", holder.lease_end_ns},
+              {"since_ms", holder.held_us / 1000},
+              {"permits", holder.permits}};
+  if (now.state != ClockState::kLost) {
+    // As the grantor counts: until `earliest` is past the lease's end.
+    answer["remaining_ms"] =
+        std::max<Nanoseconds>(holder.lease_end_ns - now.tai.earliest, 0) / kMillisecond;
+  }
+  return answer;
+}
+
+json holders_answer(const NodeView& view, const json& question) {
+  const std::int64_t limit = question.value("limit", kLocksShownDefault);
+  const auto locks_max =
+      static_cast<std::size_t>(std::clamp<std::int64_t>(limit, 1, kLocksShownMax));
+  LockLook look(locks_max, question.value("waiting", false));
+  view.shard.ask(look);
+  json locks = json::array();
+  for (const LockLook::Entry& entry : look.entries()) {
+    json holders = json::array();
+    for (std::size_t i = 0; i < entry.holder_count; ++i) {
+      holders.push_back(holder_answer(look, look.holders()[entry.holder_first + i]));
+    }
+    const bool held = entry.holder_count != 0;
+    locks.push_back({{"namespace", entry.namespace_id},
+                     {"key", entry.key_text()},
+                     {"mode", held ? entry.mode(look.holders()[entry.holder_first]) : "none"},
+                     {"holders", std::move(holders)},
+                     {"waiters", entry.waiters}});
+  }
+  return {{"locks", std::move(locks)}, {"truncated", look.truncated()}};
+}
+
+json rehearse_answer(const NodeView& view, const json& question) {
+  if (view.rehearsal == nullptr) {
+    return {{"error", "faults can be set where clock.source = \"simulated\""}};
+  }
+  SimulatedFaults faults = view.rehearsal->faults();
+  faults.unreadable = question.value("unreadable", faults.unreadable);
+  faults.unsynchronized = question.value("unsynchronized", faults.unsynchronized);
+  faults.offset_ns = question.value("offset_ns", faults.offset_ns);
+  faults.noise_ns = question.value("noise_ns", faults.noise_ns);
+  faults.max_error_ns = question.value("max_error_ns", faults.max_error_ns);
+  view.rehearsal->set_faults(faults);
+  return {{"unreadable", faults.unreadable},
+          {"unsynchronized", faults.unsynchronized},
+          {"offset_ns", faults.offset_ns},
+          {"noise_ns", faults.noise_ns},
+          {"max_error_ns", faults.max_error_ns}};
+}
+
+json answer_question(const json& question, const NodeView& view, const std::string& metrics_url) {
+  if (!question.is_object() || !question.contains("command")) {
+    return {{"error", "ask with one JSON object a line, such as {\"command\": \"status\"}"}};
+  }
+  try {
+    const std::string command = question["command"].get<std::string>();
+    if (command == "status") return status_answer(view, metrics_url);
+    if (command == "holders") return holders_answer(view, question);
+    if (command == "clock") return clock_answer(view);
+    if (command == "rehearse") return rehearse_answer(view, question);
+    return {{"error", "no such command: there are status, holders, clock, rehearse"}};
+  } catch (const json::exception& error) {
+    return {{"error", std::string("a field has the wrong type: ") + error.what()}};
+  }
+}
+
+}  // namespace
+
+std::string answer_admin(const std::string& line, const NodeView& view,
+                         const std::string& metrics_url) {
+  const json question = json::parse(line, nullptr, false);
+  // Keys are bytes; where they are not UTF-8 the odd ones are replaced.
+  return answer_question(question, view, metrics_url)
+             .dump(-1, ' ', false, json::error_handler_t::replace) +
+         "\n";
+}
+
+}  // namespace driftlock

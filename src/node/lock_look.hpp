@@ -1,0 +1,62 @@
+// LockLook: a copy of the lock table's state for people, made by the lcore in slices of bounded
+// work. The asking thread makes it, asks the shard, and reads it afterwards; all memory is taken
+// before it is asked.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "src/lock/fast_path.hpp"
+
+namespace driftlock {
+
+class LockLook final : public EngineTask {
+ public:
+  struct Holder {
+    std::uint64_t client_id = 0;
+    std::uint64_t session_id = 0;
+    std::uint64_t token = 0;
+    Nanoseconds lease_end_ns = 0;
+    std::uint32_t held_us = 0;  // modulo 2^32: 71 minutes
+    std::uint16_t permits = 0;
+  };
+  struct Entry {
+    std::uint16_t namespace_id = 0;
+    std::uint16_t permits_max = 0;
+    std::uint32_t waiters = 0;
+    std::size_t key_length = 0;
+    std::array<std::uint8_t, wire::kKeyBytesMax> key{};
+    std::size_t holder_first = 0;  // in holders()
+    std::size_t holder_count = 0;
+
+    [[nodiscard]] const char* mode(const Holder& holder) const;
+    [[nodiscard]] std::string key_text() const { return {key.begin(), key.begin() + key_length}; }
+  };
+
+  // At most `locks_max` locks, and kHoldersPerLock holders of each on average. `waiting`: only
+  // those that somebody waits for.
+  LockLook(std::size_t locks_max, bool waiting);
+
+  [[nodiscard]] bool run(Engine& engine, const ClockReading& now) override;
+
+  [[nodiscard]] const std::vector<Entry>& entries() const { return entries_; }
+  [[nodiscard]] const std::vector<Holder>& holders() const { return holders_; }
+  [[nodiscard]] bool truncated() const { return truncated_; }
+  [[nodiscard]] const ClockReading& taken_at() const { return taken_at_; }  // the last slice
+
+ private:
+  static constexpr std::size_t kHoldersPerLock = 4;
+  static constexpr std::uint32_t kRecordsPerTurn = 256;
+
+  void copy(const Engine& engine, std::uint32_t lock_index, const ClockReading& now);
+
+  const bool waiting_;
+  std::uint32_t cursor_ = 0;
+  bool truncated_ = false;
+  ClockReading taken_at_;
+  std::vector<Entry> entries_;  // capacity is set at construction and never exceeded
+  std::vector<Holder> holders_;
+};
+
+}  // namespace driftlock

@@ -1,0 +1,259 @@
+#include "src/node/metrics.hpp"
+
+#include <prometheus/collectable.h>
+#include <prometheus/exposer.h>
+#include <prometheus/metric_family.h>
+
+#include <exception>
+#include <vector>
+
+#include "src/node/metric_writer.hpp"
+
+namespace driftlock {
+namespace {
+
+// The operations that a client asks for; their `ok` series exist from the start, other results
+// once they have happened.
+constexpr std::size_t kFirstOp = static_cast<std::size_t>(wire::Op::kOpen);
+
+void write_operations(MetricWriter& out, const FastPathCounters& counters) {
+  out.counter("driftlock_operations_total", "Operations served, by kind and result.");
+  for (std::size_t op = kFirstOp; op < wire::kOpCount; ++op) {
+    for (std::size_t status = 0; status < wire::kStatusCount; ++status) {
+      const std::uint64_t count = counters.operations[op][status].read();
+      if (count == 0 && status != 0) continue;
+      out.value(count, {{"operation", to_string(static_cast<wire::Op>(op))},
+                        {"result", to_string(static_cast<wire::Status>(status))}});
+    }
+  }
+  out.counter("driftlock_datagrams_rejected_total", "Datagrams not served, by reason.");
+  for (std::size_t reason = 1; reason < wire::kRejectCount; ++reason) {
+    out.value(counters.rejected[reason].read(),
+              {{"reason", to_string(static_cast<wire::Reject>(reason))}});
+  }
+  out.counter("driftlock_datagrams_received_total", "Datagrams taken from the port.",
+              counters.datagrams_received.read());
+  out.counter("driftlock_datagrams_answered_total", "Datagrams answered.",
+              counters.datagrams_answered.read());
+  out.counter("driftlock_errors_sent_total", "Unauthenticated error datagrams sent.",
+              counters.errors_sent.read());
+  out.counter("driftlock_pushes_sent_total", "Late answers sent to waiting clients.",
+              counters.pushes_sent.read());
+  out.counter("driftlock_polls_total", "Turns of the lcore's loop, by whether anything came.");
+  const std::uint64_t idle = counters.polls_idle.read();
+  out.value(idle, {{"found", "nothing"}});
+  out.value(counters.polls.read() - idle, {{"found", "datagrams"}});
+  out.counter("driftlock_receive_stamps_total",
+              "Datagrams by where their time of receipt was taken.");
+  for (std::size_t source = 0; source < counters.stamps.size(); ++source) {
+    out.value(counters.stamps[source].read(),
+              {{"source", to_string(static_cast<StampSource>(source))}});
+  }
+  out.histogram("driftlock_residence_seconds", "Time from receipt of a datagram to its answer.",
+                counters.residence);
+}
+
+void write_occupancy(MetricWriter& out, const NodeView& view) {
+  const Engine::Gauges& gauges = view.gauges;
+  const Options::Limits& limits = view.options.limits;
+  out.gauge("driftlock_sessions", "Sessions open.", gauges.sessions_active.read());
+  out.gauge("driftlock_sessions_limit", "Sessions possible.", limits.sessions_max);
+  out.gauge("driftlock_locks", "Locks held or waited for.", gauges.locks_in_use.read());
+  out.gauge("driftlock_locks_limit", "Locks possible.", limits.locks_max);
+  out.gauge("driftlock_holders", "Claims that hold a lock.", gauges.holders.read());
+  out.gauge("driftlock_waiters", "Claims that wait for a lock.", gauges.waiters.read());
+  out.gauge("driftlock_pooled_claims_limit",
+            "Waiters and further holders of shared locks possible.", limits.claims_max);
+  out.counter("driftlock_sessions_expired_total", "Sessions whose lease ran out.",
+              gauges.sessions_expired.read());
+  out.counter("driftlock_grants_pushed_total", "Grants to those who waited.",
+              gauges.grants_pushed.read());
+  out.counter("driftlock_reclaims_total", "Locks taken up again by their holders after a restart.",
+              gauges.reclaims.read());
+  out.counter("driftlock_take_overs_total", "Locks taken from their holders under a higher token.",
+              gauges.take_overs.read());
+  out.gauge("driftlock_ready", "0 while leases of the life before may run.", gauges.ready.read());
+}
+
+constexpr double kPpb = 1e-9;
+
+void write_clock(MetricWriter& out, const ClockThread& clock) {
+  const ClockReport report = clock.report();
+  const ClockReading now = clock.now();
+  const ClockStatus& status = report.status;
+  out.gauge("driftlock_clock_state", "1 for the state that the node's clock is in.");
+  for (const ClockState state :
+       {ClockState::kLost, ClockState::kSync, ClockState::kHoldover, ClockState::kSuspect}) {
+    out.value(now.state == state ? 1 : 0, {{"state", to_string(state)}});
+  }
+  if (now.state != ClockState::kLost) {
+    out.gauge("driftlock_clock_hard_half_width_seconds",
+              "Half the width of the interval that contains the true time; absent while LOST.",
+              seconds(now.tai.half_width()));
+    out.gauge("driftlock_clock_sigma_seconds",
+              "Standard deviation of the filter's estimate; absent while LOST.",
+              seconds(now.sigma_ns));
+    out.gauge("driftlock_clock_tai_seconds", "The filter's estimate of TAI; absent while LOST.",
+              seconds(now.estimate_ns));
+  }
+  out.gauge("driftlock_clock_offset_seconds",
+            "TAI against the nominal tick counter since the first sample.",
+            seconds(status.offset_ns));
+  out.gauge("driftlock_clock_frequency_offset_ratio",
+            "TAI's rate against the nominal tick counter, less 1.", status.frequency_ppb * kPpb);
+  out.gauge("driftlock_clock_frequency_drift_per_second",
+            "Change of the frequency offset in a second.", status.drift_ppb_per_s * kPpb);
+  out.gauge("driftlock_clock_steering_ratio", "Frequency adjustment by the source's own servo.",
+            status.steering_ppb * kPpb);
+  out.gauge("driftlock_clock_innovation_seconds", "Latest sample against the forecast.",
+            seconds(status.innovation_ns));
+  out.gauge("driftlock_clock_measurement_sigma_seconds", "Learned noise of the source.",
+            seconds(status.measurement_sigma_ns));
+  out.gauge("driftlock_clock_normalized_innovation", "Mean normalized innovation squared; near 1.",
+            status.nis);
+  out.counter("driftlock_clock_samples_total", "Samples of the source, by what became of them.");
+  out.value(status.accepted, {{"result", "accepted"}});
+  out.value(status.suspicious, {{"result", "suspicious"}});
+  out.value(status.missed, {{"result", "missed"}});
+  out.counter("driftlock_clock_contradictions_total",
+              "Suspicious samples that contradicted the hard bound.", status.contradictions);
+  out.counter("driftlock_clock_steps_total", "Steps of the source that were believed.",
+              status.steps);
+  out.gauge("driftlock_clock_source_info", "1; the label names the source.");
+  out.value(1, {{"source", report.source}});
+}
+
+void write_port(MetricWriter& out, const NodeView& view) {
+  const PortFigures figures = view.shard.figures();
+  out.gauge("driftlock_port_info", "1; labels describe the port.");
+  out.value(1, {{"kind", view.options.port.kind},
+                {"address", view.shard.address()},
+                {"stamp_source", view.shard.stamp_source()}});
+  out.counter("driftlock_port_received_total", "Datagrams received.", figures.received);
+  out.counter("driftlock_port_sent_total", "Datagrams sent.", figures.sent);
+  out.counter("driftlock_port_send_drops_total", "Datagrams that could not be sent.",
+              figures.send_drops);
+  out.counter("driftlock_port_receive_drops_total",
+              "Datagrams that the device or the kernel dropped before the node saw them.",
+              figures.receive_drops);
+  out.counter("driftlock_port_buffer_shortages_total", "Late answers put off for want of a buffer.",
+              figures.no_buffer);
+  out.counter("driftlock_port_stamps_out_of_range_total", "Receive stamps that made no sense.",
+              figures.stamps_out_of_range);
+  out.counter("driftlock_port_neighbour_answers_total", "ARP and ICMP echo requests answered.",
+              figures.neighbour_answers);
+  if (figures.refused.empty()) return;
+  out.counter("driftlock_port_frames_refused_total", "Frames not meant for the node, by reason.");
+  for (const auto& [reason, count] : figures.refused) out.value(count, {{"reason", reason}});
+}
+
+void write_probe(MetricWriter& out, const PredictorReport& report) {
+  const probe_counters& counters = report.probe.counters;
+  out.counter("driftlock_probe_datagrams_total", "Datagrams at the probe's interface, by kind.");
+  out.value(counters.requests, {{"kind", "request"}});
+  out.value(counters.repeats, {{"kind", "repeat"}});
+  out.value(counters.replies, {{"kind", "reply"}});
+  out.value(counters.unmatched, {{"kind", "unmatched"}});
+  out.value(counters.pushes, {{"kind", "push"}});
+  out.value(counters.errors, {{"kind", "error"}});
+  out.value(counters.malformed, {{"kind", "malformed"}});
+  out.value(counters.fragments, {{"kind", "fragment"}});
+  out.gauge("driftlock_probe_flights", "Requests without an answer yet.",
+            report.probe.flights_present);
+  out.gauge("driftlock_probe_clients", "Clients that the probe knows.",
+            report.probe.clients_present);
+  out.counter("driftlock_probe_evictions_total", "Entries that the kernel's maps gave up.");
+  out.value(report.probe.flights_evicted, {{"map", "flights"}});
+  out.value(report.probe.clients_evicted, {{"map", "clients"}});
+  out.counter("driftlock_probe_events_total", "Sampled events, by whether the ring had room.");
+  out.value(counters.events, {{"result", "taken"}});
+  out.value(counters.events_lost, {{"result", "lost"}});
+  out.gauge("driftlock_probe_latency_seconds",
+            "Quantiles of request to reply, of the clients that the probe knows.");
+  for (const auto& [quantile, label] : {std::pair{0.5, "0.5"}, {0.9, "0.9"}, {0.99, "0.99"}}) {
+    out.value(seconds(report.probe_latency.quantile_ns(quantile)), {{"quantile", label}});
+  }
+  out.counter("driftlock_probe_runs_total",
+              "Packets that the probe looked at; counted where kernel.bpf_stats_enabled is 1.",
+              report.probe_cost.runs);
+  out.counter("driftlock_probe_run_seconds_total",
+              "Time that the probe took; counted where kernel.bpf_stats_enabled is 1.",
+              seconds(report.probe_cost.run_time_ns));
+}
+
+void write_predictor(MetricWriter& out, const PredictorSummary& summary) {
+  out.counter("driftlock_predictor_steps_total", "Scorings of all clients.", summary.steps);
+  out.counter("driftlock_predictor_unreadable_total",
+              "Profiles that were being written, left to the next step.", summary.unreadable);
+  out.gauge("driftlock_profiles", "Sessions with a profile.", summary.profiles);
+  out.gauge("driftlock_profiles_warming", "Profiles too young to score.", summary.warming);
+  out.gauge("driftlock_profiles_with_path", "Profiles whose client the probe saw.",
+            summary.with_path);
+  out.gauge("driftlock_suspects", "Clients whose score is at the threshold or above, by cause.");
+  for (std::size_t cause = 0; cause < summary.causes.size(); ++cause) {
+    out.value(summary.causes[cause], {{"cause", to_string(static_cast<Feature>(cause))}});
+  }
+  out.gauge("driftlock_self_suspect",
+            "1 where so many clients look sick that the node suspects "
+            "itself.",
+            summary.self_suspect ? 1 : 0);
+  out.gauge("driftlock_score_mean_ratio", "Mean score of the clients, 0 to 1.", summary.score_mean);
+  out.gauge("driftlock_score_max_ratio", "Highest score of a client, 0 to 1.", summary.score_max);
+}
+
+class NodeCollectable final : public prometheus::Collectable {
+ public:
+  explicit NodeCollectable(const NodeView& view) : view_(view) {}
+
+  [[nodiscard]] std::vector<prometheus::MetricFamily> Collect() const override {
+    MetricWriter out;
+    out.gauge("driftlock_build_info", "1; labels describe the build.");
+    out.value(1, {{"version", version()}});
+    out.gauge("driftlock_node_info", "1; labels name the node.");
+    out.value(1, {{"node", view_.name}});
+    out.gauge("driftlock_epoch", "Rises at every start of the node.", view_.epoch);
+    out.gauge("driftlock_start_time_seconds", "When the node started, since the UNIX epoch.",
+              seconds(view_.started_unix_ns));
+    write_operations(out, view_.counters);
+    write_occupancy(out, view_);
+    write_clock(out, view_.clock);
+    write_port(out, view_);
+    const PredictorReport report = view_.predictor.report();
+    if (report.probing) write_probe(out, report);
+    if (report.predicting) write_predictor(out, report.predictor);
+    return out.take();
+  }
+
+ private:
+  const NodeView view_;
+};
+
+}  // namespace
+
+struct Metrics::Server {
+  std::shared_ptr<NodeCollectable> collectable;
+  std::unique_ptr<prometheus::Exposer> exposer;
+};
+
+Metrics::Metrics(std::unique_ptr<Server> server, std::string url)
+    : server_(std::move(server)), url_(std::move(url)) {}
+
+Metrics::~Metrics() = default;
+
+Result<std::unique_ptr<Metrics>> Metrics::serve(const std::string& address, const NodeView& view) {
+  auto server = std::make_unique<Server>();
+  server->collectable = std::make_shared<NodeCollectable>(view);
+  try {
+    server->exposer = std::make_unique<prometheus::Exposer>(address);
+    server->exposer->RegisterCollectable(server->collectable);
+  } catch (const std::exception& error) {
+    return Error{"metrics.address: cannot serve on " + address + ": " + error.what() +
+                 " (is another program there?)"};
+  }
+  const std::string host = address.substr(0, address.rfind(':'));
+  const std::string url = "http://" + host + ":" +
+                          std::to_string(server->exposer->GetListeningPorts().front()) + "/metrics";
+  return std::unique_ptr<Metrics>(new Metrics(std::move(server), url));
+}
+
+}  // namespace driftlock

@@ -1,0 +1,205 @@
+#include "src/node/node.hpp"
+
+#include <sys/random.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <ctime>
+
+#include "hw/key_file.hpp"
+#include "hw/tick_counter.hpp"
+#include "src/node/log.hpp"
+
+namespace driftlock {
+namespace {
+
+std::string host_name() {
+  std::array<char, 65> name{};
+  gethostname(name.data(), name.size() - 1);
+  return name.data();
+}
+
+template <typename T>
+std::uint32_t u32(T number) {
+  return static_cast<std::uint32_t>(number);
+}
+
+}  // namespace
+
+const char* version() {
+  return DRIFTLOCK_VERSION;
+}
+
+Nanoseconds unix_now_ns() {
+  timespec now{};
+  clock_gettime(CLOCK_REALTIME, &now);
+  return now.tv_sec * kSecond + now.tv_nsec;
+}
+
+Node::Node(const Options& options)
+    : options_(options),
+      name_(options.node.name.empty() ? host_name() : options.node.name),
+      started_unix_ns_(unix_now_ns()) {}
+
+Result<std::unique_ptr<Node>> Node::start(const Options& options) {
+  std::unique_ptr<Node> node(new Node(options));
+  const Status opened = node->open_parts();
+  if (!opened.ok()) return opened.error();
+  return node;
+}
+
+Status Node::open_parts() {
+  Result<std::vector<ClientKey>> keys = load_key_file(options_.auth.keys_file);
+  if (!keys.ok()) return Error{"auth.keys_file: " + keys.error().message};
+  keyring_ = std::make_unique<Keyring>(std::move(keys).value());
+  Result<std::unique_ptr<Life>> life = Life::begin(options_.node.state_directory);
+  if (!life.ok()) return life.error();
+  life_ = std::move(life).value();
+  const Status clock = open_clock();
+  if (!clock.ok()) return clock;
+  make_engine();
+  for (const auto open : {&Node::open_shard, &Node::open_probe, &Node::open_doors}) {
+    const Status opened = (this->*open)();
+    if (!opened.ok()) return opened;
+  }
+  clock_->start();
+  horizon_->start();
+  const Status served = shard_->start();
+  if (!served.ok()) return served;
+  serving_ = true;
+  predictor_->start();
+  if (admin_) admin_->start();
+  return done();
+}
+
+Status Node::open_clock() {
+  Result<std::unique_ptr<ClockSource>> source = open_clock_source(options_.clock);
+  if (!source.ok()) return source.error();
+  if (!ticks_are_invariant()) {
+    log_line(LogLevel::kWarning,
+             "this processor's counter may change its rate; clock.tolerance_ppb must cover that");
+  }
+  rehearsal_ = dynamic_cast<RehearsalSource*>(source->get());
+  clock_ = std::make_unique<ClockThread>(options_.clock, std::move(source).value(), [this] {
+    if (shard_) shard_->calibrate();
+  });
+  return done();
+}
+
+void Node::make_engine() {
+  const Options::Limits& limits = options_.limits;
+  EngineOptions engine;
+  engine.sessions.sessions_max = u32(limits.sessions_max);
+  engine.sessions.slots_per_session = u32(limits.slots_per_session);
+  engine.locks.locks_max = u32(limits.locks_max);
+  engine.locks.claims_max = u32(limits.claims_max);
+  engine.locks.long_keys_max = u32(limits.long_keys_max);
+  engine.locks.hash_seed = life_->secrets().hash_seed;
+  engine.groups_max = u32(limits.groups_max);
+  engine.sessions_per_client_max = u32(limits.sessions_per_client_max);
+  engine.epoch = life_->epoch();
+  engine.ticket_key = life_->secrets().ticket_key;
+  const ssize_t random =
+      getrandom(engine.node_secret.words.data(), sizeof(engine.node_secret.words), 0);
+  DRIFTLOCK_ASSERT(random == sizeof(engine.node_secret.words));  // up to 256 bytes never fall short
+  engine.term_min_ns = options_.lease.term_min_ms * kMillisecond;
+  engine.term_default_ns = options_.lease.term_default_ms * kMillisecond;
+  engine.term_max_ns = options_.lease.term_max_ms * kMillisecond;
+  engine.ready_after_tai_ns = life_->leases_before_end_tai_ns();
+  engine_ = std::make_unique<Engine>(engine, *keyring_, &memory_);
+  horizon_ = std::make_unique<HorizonThread>(*life_, *engine_, [this] { return clock_->now(); });
+}
+
+Status Node::open_shard() {
+  if (options_.predict.mode != "off") {
+    profiles_ =
+        std::make_unique<ProfileTable>(static_cast<std::size_t>(options_.limits.sessions_max));
+  }
+  const ShardParts parts{*engine_, clock_->published(), profiles_.get(), counters_};
+  Result<std::unique_ptr<Shard>> shard = options_.port.kind == "dpdk"
+                                             ? make_dpdk_shard(options_.port, parts)
+                                             : make_socket_shard(options_.port, parts);
+  if (!shard.ok()) return Error{"port: " + shard.error().message};
+  shard_ = std::move(shard).value();
+  return done();
+}
+
+Status Node::open_probe() {
+  std::unique_ptr<Probe> probe;
+  if (!options_.probe.interface.empty()) {
+    Result<std::unique_ptr<Probe>> attached = Probe::attach(
+        options_.probe.interface, {.udp_port = static_cast<std::uint16_t>(options_.port.udp_port),
+                                   .clients_max = u32(options_.probe.clients_max),
+                                   .sample_every = u32(options_.probe.sample_every)});
+    if (!attached.ok()) return Error{"probe.interface: " + attached.error().message};
+    probe = std::move(attached).value();
+  }
+  predictor_ = std::make_unique<PredictorThread>(profiles_.get(), std::move(probe),
+                                                 options_.predict.interval_ms * kMillisecond,
+                                                 [this] { return clock_->now().tai.middle(); });
+  return done();
+}
+
+Status Node::open_doors() {
+  if (!options_.metrics.address.empty()) {
+    Result<std::unique_ptr<Metrics>> metrics = Metrics::serve(options_.metrics.address, view());
+    if (!metrics.ok()) return metrics.error();
+    metrics_ = std::move(metrics).value();
+  }
+  if (!options_.admin.socket.empty()) {
+    Result<std::unique_ptr<Admin>> admin =
+        Admin::open(options_.admin, view(), metrics_ ? metrics_->url() : "");
+    if (!admin.ok()) return admin.error();
+    admin_ = std::move(admin).value();
+  }
+  return done();
+}
+
+NodeView Node::view() const {
+  return {.options = options_,
+          .name = name_,
+          .epoch = life_->epoch(),
+          .started_unix_ns = started_unix_ns_,
+          .counters = counters_,
+          .gauges = engine_->gauges(),
+          .clock = *clock_,
+          .predictor = *predictor_,
+          .shard = *shard_,
+          .rehearsal = rehearsal_};
+}
+
+Node::~Node() {
+  // Who asks goes first, who is asked last; the lcore before what it reads.
+  admin_.reset();
+  metrics_.reset();
+  predictor_.reset();
+  if (shard_) shard_->stop();
+  if (horizon_) horizon_->stop();
+  // Its turns look at the shard.
+  if (clock_) clock_->stop();
+  if (serving_) record_end();
+}
+
+// In an orderly end the sessions themselves tell how long leases may still run.
+void Node::record_end() const {
+  Nanoseconds last_ns = life_->leases_before_end_tai_ns();
+  const SessionTable& sessions = engine_->sessions();
+  for (std::uint32_t i = 0; i < sessions.capacity(); ++i) {
+    const Session& session = sessions.at(i);
+    if (session.state != SessionState::kActive && session.state != SessionState::kDelayed) continue;
+    last_ns = std::max(last_ns,
+                       saturating_add(session.lease_end_ns, session.lock_delay_ms * kMillisecond));
+  }
+  const Status recorded = life_->record_horizon(last_ns);
+  if (recorded.ok()) return;
+  log_line(LogLevel::kWarning, "the end is not recorded; the next start waits for leases longer",
+           {{"trouble", recorded.error().message}});
+}
+
+std::string Node::ready_line() const {
+  return "address=" + shard_->address() + " metrics=" + (metrics_ ? metrics_->url() : "off") +
+         " admin=" + (admin_ ? options_.admin.socket : "off");
+}
+
+}  // namespace driftlock

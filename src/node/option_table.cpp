@@ -1,0 +1,251 @@
+#include <array>
+
+#include "src/node/options.hpp"
+
+// The table. A row's field is a lambda without captures, so that it is a plain function pointer.
+#define DRIFTLOCK_FIELD(type, member) [](Options& options) -> type& { return options.member; }
+#define DRIFTLOCK_NUMBER(member, fallback, minimum, maximum)          \
+  WholeNumber {                                                       \
+    DRIFTLOCK_FIELD(std::int64_t, member), fallback, minimum, maximum \
+  }
+#define DRIFTLOCK_FLAG(member, fallback)    \
+  Flag {                                    \
+    DRIFTLOCK_FIELD(bool, member), fallback \
+  }
+#define DRIFTLOCK_TEXT(member, fallback, allowed, accepts)           \
+  Text {                                                             \
+    DRIFTLOCK_FIELD(std::string, member), fallback, allowed, accepts \
+  }
+
+namespace driftlock {
+namespace {
+
+constexpr std::int64_t kMillion = 1'000'000;
+
+bool any_text(const std::string&) {
+  return true;
+}
+bool not_empty(const std::string& text) {
+  return !text.empty();
+}
+bool is_ipv4(const std::string& text) {
+  std::uint32_t ignored = 0;
+  return parse_ipv4(text, ignored);
+}
+bool is_host_port_or_empty(const std::string& text) {
+  HostPort ignored;
+  return text.empty() || parse_host_port(text, ignored);
+}
+bool is_absolute_path(const std::string& text) {
+  return !text.empty() && text.front() == '/';
+}
+bool is_socket_path(const std::string& text) {
+  return text.empty() || (is_absolute_path(text) && text.size() < 108);  // sun_path
+}
+bool is_interface(const std::string& text) {
+  return text.size() < 16 && text.find_first_of("/ \t") == std::string::npos;  // IFNAMSIZ
+}
+bool is_node_name(const std::string& text) {
+  return text.size() <= 64 && text.find_first_of(" \t\n\"\\") == std::string::npos;
+}
+
+constexpr std::array kSections = {
+    OptionSection{"node", "Who this node is, and where it remembers itself."},
+    OptionSection{"port", "Where datagrams come from: a device of DPDK's, or a kernel socket."},
+    OptionSection{"limits",
+                  "Sizes of the tables. All memory is taken at start; a full table is answered "
+                  "`full`. One lock costs about 110 bytes, one session 128 and 32 for each slot, "
+                  "one claim 60."},
+    OptionSection{"lease", "How long a client may hold its locks without a sign of life."},
+    OptionSection{"clock", "What the node believes about time. See docs/timekeeping.md."},
+    OptionSection{"auth", "Who may take locks."},
+    OptionSection{"probe", "The eBPF probe, which watches requests and replies on an interface."},
+    OptionSection{"predict", "Client profiles and scores."},
+    OptionSection{"metrics", "What Prometheus scrapes."},
+    OptionSection{"admin", "The socket that `driftlock status`, `holders` and `clock` ask."},
+    OptionSection{"log", "Messages, on standard error."},
+};
+
+std::vector<OptionRow> node_rows() {
+  return {
+      {"node.name", DRIFTLOCK_TEXT(node.name, "", "at most 64 bytes without blanks", is_node_name),
+       "Name of the node in its answers to people. Empty: the host's name."},
+      {"node.state_directory",
+       DRIFTLOCK_TEXT(node.state_directory, "/var/lib/driftlock", "an absolute path",
+                      is_absolute_path),
+       "Directory of the node's epoch, which rises at every start and makes fencing tokens rise "
+       "with it. Losing it would let tokens fall: keep it on a disk that outlives the machine's "
+       "boot."},
+  };
+}
+
+std::vector<OptionRow> port_rows() {
+  return {
+      {"port.kind", Choice{DRIFTLOCK_FIELD(std::string, port.kind), "socket", {"socket", "dpdk"}},
+       "`socket`: a UDP socket of the kernel's; needs no privilege. `dpdk`: a device that the node "
+       "owns outright and polls."},
+      {"port.address", DRIFTLOCK_TEXT(port.address, "127.0.0.1", "an IPv4 address", is_ipv4),
+       "Address that clients send to. 0.0.0.0 with a socket: every address of the machine."},
+      {"port.udp_port", DRIFTLOCK_NUMBER(port.udp_port, 4780, 0, 65535),
+       "UDP port. 0 with a socket: the kernel chooses, and the ready line names it."},
+      {"port.device", DRIFTLOCK_TEXT(port.device, "", "a device of DPDK's", any_text),
+       "dpdk: a virtual device with its arguments, as `net_af_xdp0,iface=eth1` or "
+       "`net_af_packet0,iface=eth1`, or the PCI address of a NIC bound to a driver of DPDK's, as "
+       "`0000:01:00.0`."},
+      {"port.vlan", DRIFTLOCK_NUMBER(port.vlan, 0, 0, 4094), "dpdk: VLAN tag; 0: none."},
+      {"port.cpu", DRIFTLOCK_NUMBER(port.cpu, -1, -1, 1023),
+       "Processor that the thread of the port is bound to; -1: not bound."},
+      {"port.idle_sleep_us", DRIFTLOCK_NUMBER(port.idle_sleep_us, 0, 0, 1000),
+       "dpdk: sleep this long after a poll that found nothing, to leave the processor to others "
+       "at the price of latency; 0: poll without pause, as a node with a processor to spare "
+       "should."},
+      {"port.buffers", DRIFTLOCK_NUMBER(port.buffers, 4096, 512, kMillion),
+       "Packet buffers, 2 KiB each."},
+      {"port.ring_size", DRIFTLOCK_NUMBER(port.ring_size, 1024, 64, 32768),
+       "dpdk: descriptors in each direction, as far as the driver allows."},
+      {"port.huge_pages", DRIFTLOCK_FLAG(port.huge_pages, true),
+       "dpdk: use huge pages where enough are free."},
+      {"port.memory_mib", DRIFTLOCK_NUMBER(port.memory_mib, 64, 16, 65536),
+       "dpdk: memory for packet buffers and the driver."},
+  };
+}
+
+std::vector<OptionRow> table_rows() {
+  return {
+      {"limits.sessions_max", DRIFTLOCK_NUMBER(limits.sessions_max, 1024, 1, 1 << 24),
+       "Sessions at once."},
+      {"limits.slots_per_session", DRIFTLOCK_NUMBER(limits.slots_per_session, 16, 1, 64),
+       "Operations that one session may have under way."},
+      {"limits.locks_max", DRIFTLOCK_NUMBER(limits.locks_max, 1 << 16, 1, 1 << 28),
+       "Locks that are held or waited for at once."},
+      {"limits.claims_max", DRIFTLOCK_NUMBER(limits.claims_max, 1 << 16, 1, 1 << 28),
+       "Waiters, and holders of shared locks and semaphores past the first of each, at once."},
+      {"limits.long_keys_max", DRIFTLOCK_NUMBER(limits.long_keys_max, 1 << 14, 0, 1 << 28),
+       "Locks at once whose key is longer than 28 bytes."},
+      {"limits.groups_max", DRIFTLOCK_NUMBER(limits.groups_max, 1024, 1, kMillion),
+       "Acquires of several locks whose answer is remembered."},
+      {"limits.sessions_per_client_max",
+       DRIFTLOCK_NUMBER(limits.sessions_per_client_max, 0, 0, 1 << 24),
+       "Sessions that one client may have at once; 0: no limit of its own."},
+      {"lease.term_default_ms", DRIFTLOCK_NUMBER(lease.term_default_ms, 5000, 50, 3'600'000),
+       "Term of a lease where the client does not ask for one."},
+      {"lease.term_min_ms", DRIFTLOCK_NUMBER(lease.term_min_ms, 50, 10, 3'600'000),
+       "Shortest term granted."},
+      {"lease.term_max_ms", DRIFTLOCK_NUMBER(lease.term_max_ms, 60'000, 50, 3'600'000),
+       "Longest term granted. After a crash nothing new is granted until the leases of the life "
+       "before have run out, which the longest of them decides."},
+  };
+}
+
+std::vector<OptionRow> clock_rows() {
+  return {
+      {"clock.source",
+       Choice{DRIFTLOCK_FIELD(std::string, clock.source), "system", {"system", "phc", "simulated"}},
+       "`system`: the kernel's clock, with the errors that its NTP state admits. `phc`: a PTP "
+       "hardware clock kept by ptp4l. `simulated`: a clock that means nothing outside this process "
+       "and whose faults can be set through the admin socket, to rehearse them."},
+      {"clock.phc_device",
+       DRIFTLOCK_TEXT(clock.phc_device, "/dev/ptp0", "an absolute path", is_absolute_path),
+       "phc: the device."},
+      {"clock.phc_max_error_ns",
+       DRIFTLOCK_NUMBER(clock.phc_max_error_ns, 1000, 0, 1'000 * kMillion),
+       "phc: how far the device may be from TAI."},
+      {"clock.phc_to_tai_ns",
+       DRIFTLOCK_NUMBER(clock.phc_to_tai_ns, 0, -1'000'000 * kMillion, 1'000'000 * kMillion),
+       "phc: added to the device's time to get TAI; 0 under PTP, 37000000000 where it is kept in "
+       "UTC."},
+      {"clock.interval_ms", DRIFTLOCK_NUMBER(clock.interval_ms, 100, 1, 60'000),
+       "Time between two samples of the source."},
+      {"clock.worst_case_drift_ppb",
+       DRIFTLOCK_NUMBER(clock.worst_case_drift_ppb, 50'000, 1, kMillion),
+       "How far two rates of the machine's oscillator may differ: the hard bound grows by this "
+       "without a source."},
+      {"clock.tolerance_ppb", DRIFTLOCK_NUMBER(clock.tolerance_ppb, 500'000, 1, 10 * kMillion),
+       "How far the oscillator's rate may be from the nominal one."},
+      {"clock.asymmetry_ns", DRIFTLOCK_NUMBER(clock.asymmetry_ns, 0, 0, 1'000 * kMillion),
+       "Budget for the asymmetry of the path to the reference, added to every sample's error."},
+      {"clock.holdover_after_ms", DRIFTLOCK_NUMBER(clock.holdover_after_ms, 5000, 10, 3'600'000),
+       "Without a good sample for this long the clock is in HOLDOVER."},
+      {"clock.lost_half_width_ns",
+       DRIFTLOCK_NUMBER(clock.lost_half_width_ns, 250 * kMillion, 1000, 3'600'000 * kMillion),
+       "With a hard bound wider than this to either side the clock is LOST and nothing new is "
+       "granted."},
+      {"clock.trust_unsynchronized", DRIFTLOCK_FLAG(clock.trust_unsynchronized, false),
+       "system: use the kernel's clock although nothing disciplines it. For one machine alone: "
+       "against other machines its times mean nothing."},
+      {"clock.assumed_error_ns",
+       DRIFTLOCK_NUMBER(clock.assumed_error_ns, 10 * kMillion, 1000, 3'600'000 * kMillion),
+       "system: the error to assume of an unsynchronized clock that is trusted."},
+      {"clock.tai_offset_s", DRIFTLOCK_NUMBER(clock.tai_offset_s, 37, 0, 1000),
+       "system: TAI - UTC where the kernel was never told."},
+  };
+}
+
+std::vector<OptionRow> other_rows() {
+  return {
+      {"auth.keys_file",
+       DRIFTLOCK_TEXT(auth.keys_file, "/etc/driftlock/keys.toml", "a path", not_empty),
+       "Keys of the clients that may open sessions; `driftlock keygen` makes one. Nobody but its "
+       "owner may read it."},
+      {"probe.interface",
+       DRIFTLOCK_TEXT(probe.interface, "", "the name of an interface", is_interface),
+       "Interface to watch; empty: no probe. Needs root, or CAP_BPF, CAP_NET_ADMIN and "
+       "CAP_PERFMON."},
+      {"probe.sample_every", DRIFTLOCK_NUMBER(probe.sample_every, 64, 0, kMillion),
+       "One event in so many replies is sampled; 0: none."},
+      {"probe.clients_max", DRIFTLOCK_NUMBER(probe.clients_max, 4096, 1, kMillion),
+       "Clients that the probe keeps apart, about 1.9 KB of kernel memory each."},
+      {"predict.mode",
+       Choice{DRIFTLOCK_FIELD(std::string, predict.mode), "shadow", {"off", "shadow"}},
+       "`off`: no profiles. `shadow`: clients are profiled and scored, and nothing acts on it."},
+      {"predict.interval_ms", DRIFTLOCK_NUMBER(predict.interval_ms, 1000, 10, 60'000),
+       "Time between two scorings."},
+      {"metrics.address",
+       DRIFTLOCK_TEXT(metrics.address, "127.0.0.1:9478", "ADDRESS:PORT, or nothing",
+                      is_host_port_or_empty),
+       "Where Prometheus scrapes `/metrics`; empty: nowhere. Port 0: the kernel chooses, and the "
+       "ready line names it."},
+      {"admin.socket",
+       DRIFTLOCK_TEXT(admin.socket, "/run/driftlock/admin.sock",
+                      "an absolute path of less than 108 bytes, or nothing", is_socket_path),
+       "UNIX socket for questions (mode 0660); empty: none."},
+      {"admin.group", DRIFTLOCK_TEXT(admin.group, "", "the name of a group", any_text),
+       "Group that may ask; empty: the process's own."},
+      {"log.level",
+       Choice{DRIFTLOCK_FIELD(std::string, log.level),
+              "info",
+              {"debug", "info", "warning", "error", "off"}},
+       "The least that is said."},
+      {"log.format", Choice{DRIFTLOCK_FIELD(std::string, log.format), "time", {"time", "journal"}},
+       "`time`: every line begins with the time. `journal`: with the priority that systemd's "
+       "journal reads, which adds the time itself."},
+  };
+}
+
+std::vector<OptionRow> all_rows() {
+  std::vector<OptionRow> rows;
+  for (auto part : {node_rows(), port_rows(), table_rows(), clock_rows(), other_rows()}) {
+    rows.insert(rows.end(), part.begin(), part.end());
+  }
+  return rows;
+}
+
+}  // namespace
+
+std::span<const OptionSection> option_sections() {
+  return kSections;
+}
+
+std::span<const OptionRow> option_rows() {
+  static const std::vector<OptionRow> rows = all_rows();
+  return rows;
+}
+
+const OptionRow* find_option(std::string_view name) {
+  for (const OptionRow& row : option_rows()) {
+    if (row.name == name) return &row;
+  }
+  return nullptr;
+}
+
+}  // namespace driftlock
