@@ -28,13 +28,15 @@ double ClockModel::span_ns(std::uint64_t from, std::uint64_t to) const {
   return static_cast<double>(static_cast<std::int64_t>(to - from)) * options_.ns_per_tick;
 }
 
-// The local timescale moves on in whole nanoseconds; the estimator takes what is left over.
+// The local timescale counts whole nanoseconds and keeps the fraction. Steering is the source's
+// doing and known: the estimator sees the source as it would run without.
 void ClockModel::advance(std::uint64_t ticks) {
   const double span = span_ns(ticks_, ticks);
-  const auto whole = static_cast<Nanoseconds>(std::llround(span));
+  const double whole = std::floor(span + base_fraction_ns_);
+  base_fraction_ns_ += span - whole;
+  base_tai_ns_ += static_cast<Nanoseconds>(whole);
+  steered_ns_ += steering_ppb_ * span * kPpb;
   estimator_.coast(span * kPpb);
-  estimator_.shift_offset(span - static_cast<double>(whole));
-  base_tai_ns_ += whole;
   ticks_ = ticks;
 }
 
@@ -53,9 +55,9 @@ void ClockModel::update(const ClockSample& sample) {
   }
   if (!begun_) {
     begun_ = true;
-    ticks_ = first_ticks_ = ticks;
-    base_tai_ns_ = first_tai_ns_ = sample.tai_ns;
-    steering_ppb_ = sample.steering_ppb;
+    ticks_ = ticks;
+    base_tai_ns_ = sample.tai_ns;
+    if (options_.steering_is_input) steering_ppb_ = sample.steering_ppb;
   }
   advance(ticks);
   const double half_ns = 0.5 * static_cast<double>(sandwich + 1) * options_.ns_per_tick;
@@ -63,23 +65,19 @@ void ClockModel::update(const ClockSample& sample) {
   const Nanoseconds error = saturating_add(
       saturating_add(std::max<Nanoseconds>(sample.max_error_ns, 0), options_.asymmetry_ns),
       static_cast<Nanoseconds>(std::ceil(widest_ns)) + 1);
-  const Verdict verdict = estimate(sample, half_ns);
+  const Verdict verdict = estimate(sample, half_ns, error);
   bound(ticks, Interval::around(sample.tai_ns, error), verdict);
 }
 
 // The instant of the reading is uniform within the sandwich: variance (2 half)^2 / 12.
-Verdict ClockModel::estimate(const ClockSample& sample, double half_ns) {
-  const auto offset = static_cast<double>(sample.tai_ns - base_tai_ns_);
-  const double steering = options_.steering_is_input ? sample.steering_ppb - steering_ppb_ : 0.0;
-  steering_ppb_ = sample.steering_ppb;
-  counts_.innovation_ns = estimator_.started() ? offset - estimator_.filter().offset_ns() : 0.0;
+Verdict ClockModel::estimate(const ClockSample& sample, double half_ns, Nanoseconds error_ns) {
+  const double offset =
+      static_cast<double>(sample.tai_ns - base_tai_ns_) - base_fraction_ns_ - steered_ns_;
+  if (options_.steering_is_input) steering_ppb_ = sample.steering_ppb;
   const auto own = static_cast<double>(sample.estimated_error_ns);
-  const Verdict verdict = estimator_.observe(offset, half_ns * half_ns / 3.0, steering);
+  const auto prior = static_cast<double>(error_ns);
+  const Verdict verdict = estimator_.observe(offset, half_ns * half_ns / 3.0, prior * prior);
   if (verdict != Verdict::kSuspicious) source_variance_ns2_ = own * own;
-  // The local timescale follows the estimate, so that offsets stay small.
-  const auto shift = static_cast<Nanoseconds>(std::llround(estimator_.filter().offset_ns()));
-  base_tai_ns_ += shift;
-  estimator_.shift_offset(-static_cast<double>(shift));
   return verdict;
 }
 
@@ -128,32 +126,38 @@ ClockState ClockModel::state() const {
                                                                : ClockState::kSync;
 }
 
+ForecastCurve ClockModel::forecast(double ahead_s) const {
+  ForecastCurve curve = estimator_.curve(ahead_s);
+  curve.mean[0] += steered_ns_;
+  curve.mean[1] += steering_ppb_;
+  curve.variance[0] += source_variance_ns2_;
+  return curve;
+}
+
 ClockSnapshot ClockModel::snapshot() const {
   ClockSnapshot snapshot;
   snapshot.lost_ns = options_.lost_half_width_ns;
   snapshot.holdover_after_ns = options_.holdover_after_ns;
   snapshot.state = state();
   if (!begun_) return snapshot;
-  const KalmanFilter& filter = estimator_.filter();
+  const ForecastCurve curve = forecast(options_.estimator.bank.interval_s);
   const Interval certain = hard();
   snapshot.anchor_ticks = ticks_;
-  snapshot.anchor_tai_ns = base_tai_ns_ + std::llround(filter.offset_ns());
+  snapshot.anchor_tai_ns = base_tai_ns_ + std::llround(base_fraction_ns_ + curve.mean[0]);
   snapshot.hard_earliest_ns = certain.earliest;
   snapshot.hard_latest_ns = certain.latest;
-  snapshot.tai_ns_per_tick = options_.ns_per_tick * (1.0 + filter.frequency_ns_per_s() * kPpb);
+  snapshot.tai_ns_per_tick = options_.ns_per_tick * (1.0 + curve.mean[1] * kPpb);
   snapshot.min_tai_ns_per_tick = trusted_.min_rate();
   snapshot.max_tai_ns_per_tick = trusted_.max_rate();
   if (suspicious_) {
     snapshot.min_tai_ns_per_tick = std::min(snapshot.min_tai_ns_per_tick, rival_.min_rate());
     snapshot.max_tai_ns_per_tick = std::max(snapshot.max_tai_ns_per_tick, rival_.max_rate());
   }
-  snapshot.drift_per_ns = filter.drift_ns_per_s2() * kPpb * kPpb;
-  const auto variance = estimator_.forecast_variance();
+  snapshot.drift_per_ns = 2.0 * curve.mean[2] * kPpb * kPpb;
   double scale = 1.0;
   for (std::size_t i = 0; i < std::size(snapshot.variance); ++i, scale *= kPpb) {
-    snapshot.variance[i] = variance[i] * scale;
+    snapshot.variance[i] = curve.variance[i] * scale;
   }
-  snapshot.variance[0] += source_variance_ns2_;
   return snapshot;
 }
 
@@ -162,14 +166,15 @@ ClockStatus ClockModel::status() const {
   status.state = state();
   status.hard = hard();
   if (!begun_) return status;
-  const KalmanFilter& filter = estimator_.filter();
-  status.offset_ns = static_cast<double>(base_tai_ns_ - first_tai_ns_) -
-                     span_ns(first_ticks_, ticks_) + filter.offset_ns();
-  status.frequency_ppb = filter.frequency_ns_per_s();
-  status.drift_ppb_per_s = filter.drift_ns_per_s2();
-  status.sigma_ns = std::sqrt(estimator_.forecast(0.0).variance_ns2 + source_variance_ns2_);
+  const ForecastCurve curve = forecast(0.0);
+  status.offset_ns = curve.mean[0];
+  status.frequency_ppb = curve.mean[1];
+  status.drift_ppb_per_s = 2.0 * curve.mean[2];
+  status.sigma_ns = std::sqrt(curve.variance[0]);
   status.measurement_sigma_ns = estimator_.measurement_sigma_ns();
+  status.innovation_ns = estimator_.innovation_ns();
   status.nis = estimator_.mean_nis();
+  status.noise = estimator_.process_noise();
   status.steering_ppb = steering_ppb_;
   return status;
 }

@@ -37,6 +37,7 @@ struct ClockStatus {
   double measurement_sigma_ns = 0.0;  // learned noise of the source
   double innovation_ns = 0.0;         // of the latest sample
   double nis = 1.0;                   // mean normalized innovation squared
+  ProcessNoise noise;                 // learned noise of the oscillator
   double steering_ppb = 0.0;
   std::uint64_t accepted = 0;
   std::uint64_t suspicious = 0;      // gated by the filter or contradicting the hard bound
@@ -57,10 +58,13 @@ class ClockModel {
   [[nodiscard]] ClockStatus status() const;
   [[nodiscard]] ClockState state() const;
   [[nodiscard]] const OffsetEstimator& estimator() const { return estimator_; }
+  // The estimator's forecast of TAI less local time, steering included, by the model that has
+  // proved best for `ahead_s`.
+  [[nodiscard]] ForecastCurve forecast(double ahead_s) const;
 
  private:
   void advance(std::uint64_t ticks);
-  [[nodiscard]] Verdict estimate(const ClockSample& sample, double sandwich_ns);
+  [[nodiscard]] Verdict estimate(const ClockSample& sample, double half_ns, Nanoseconds error_ns);
   void bound(std::uint64_t ticks, const Interval& sample, Verdict verdict);
   [[nodiscard]] Interval hard() const;
   [[nodiscard]] double span_ns(std::uint64_t from, std::uint64_t to) const;
@@ -71,12 +75,12 @@ class ClockModel {
   OffsetEstimator estimator_;
   bool begun_ = false;
   bool suspicious_ = false;
-  int contradicted_ = 0;           // suspicious samples in a row
-  std::uint64_t ticks_ = 0;        // of base_tai_ns_
-  std::uint64_t good_ticks_ = 0;   // of the latest accepted sample
-  std::uint64_t first_ticks_ = 0;  // of the first sample
-  Nanoseconds first_tai_ns_ = 0;
-  Nanoseconds base_tai_ns_ = 0;  // the local timescale, from which the estimator's offset counts
+  int contradicted_ = 0;          // suspicious samples in a row
+  std::uint64_t ticks_ = 0;       // of base_tai_ns_
+  std::uint64_t good_ticks_ = 0;  // of the latest accepted sample
+  Nanoseconds base_tai_ns_ = 0;   // local timescale: the first sample and nominal ticks since
+  double base_fraction_ns_ = 0.0;
+  double steered_ns_ = 0.0;  // what the servo's steering has moved the source by, all told
   double steering_ppb_ = 0.0;
   double source_variance_ns2_ = 0.0;  // what the source says of its own standard error
   ClockStatus counts_;  // the counters and the latest innovation; the rest is filled on demand

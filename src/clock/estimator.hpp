@@ -1,66 +1,75 @@
 // OffsetEstimator: the statistical half of the clock model. It follows the offset of the source
-// from the local timescale with a Kalman filter, learns how noisy the source and the oscillator
-// are, and gates samples that do not fit. Owned by the clock thread. Invariant: a gated sample
-// moves nothing but the published doubt.
+// from the local timescale, learns how noisy the source and the oscillator are, and gates samples
+// that do not fit. Owned by the clock thread. Invariant: a gated sample moves nothing but the
+// published doubt.
 #pragma once
 
 #include <array>
+#include <vector>
 
-#include "src/clock/kalman.hpp"
+#include "src/clock/filter_bank.hpp"
+#include "src/clock/forecast.hpp"
+#include "src/clock/scoreboard.hpp"
 
 namespace driftlock {
 
+// The statistical bound is this many published sigmas; its stated coverage is 99.9%.
+inline constexpr double kStatisticalSigmas = 4.5;
+
 struct EstimatorOptions {
-  double frequency_sigma_ppb = 200'000.0;  // before anything is known
-  double gate_sigmas = 5.0;                // an innovation beyond this is suspicious
-  int step_after = 8;  // this many suspicious samples in a row are a step of the source
+  FilterBankOptions bank;
+  double gate_sigmas = 5.0;  // an innovation beyond this is suspicious
+  int step_after = 8;        // this many suspicious samples in a row are a step of the source
 };
 
 enum class Verdict { kStarted, kAccepted, kSuspicious, kStepped };
-
-// What the filter foresees for an instant ahead.
-struct Forecast {
-  double offset_ns = 0.0;
-  double variance_ns2 = 0.0;
-};
 
 class OffsetEstimator {
  public:
   explicit OffsetEstimator(const EstimatorOptions& options);
 
-  // Local time passes: the filter follows, its doubt grows.
+  // Local time passes: the filters follow, doubt grows.
   void coast(double dt_s);
-  // The source now reads `offset_ns` ahead of the local timescale. `floor_ns2` is what the reading
-  // itself adds (the sandwich); `steering_change` a known change of the source's frequency.
-  Verdict observe(double offset_ns, double floor_ns2, double steering_change);
-  // The caller moves its own timescale by this much.
-  void shift_offset(double offset_ns);
+  // The source now reads `offset_ns` ahead of the local timescale. `floor_ns2` is the variance that
+  // the reading itself adds (the sandwich); `prior_ns2` what the source's noise can be at most, as
+  // long as nothing better is known.
+  Verdict observe(double offset_ns, double floor_ns2, double prior_ns2);
 
-  [[nodiscard]] Forecast forecast(double ahead_s) const;
-  // Coefficients of 1, dt, dt^2 ... of the published variance, doubt included.
-  [[nodiscard]] std::array<double, 6> forecast_variance() const;
-  [[nodiscard]] const KalmanFilter& filter() const { return filter_; }
-  [[nodiscard]] double measurement_sigma_ns() const;
-  [[nodiscard]] double mean_nis() const { return mean_nis_; }
+  // What is foreseen from now on, by the model that has proved best for `ahead_s`.
+  [[nodiscard]] ForecastCurve curve(double ahead_s) const;
   [[nodiscard]] bool started() const { return started_; }
+  [[nodiscard]] double since_sample_s() const { return now_s_ - sample_s_; }
+  [[nodiscard]] double innovation_ns() const { return innovation_.value_ns; }
+  [[nodiscard]] double nis() const { return innovation_.nis(); }  // of the latest sample
+  [[nodiscard]] double mean_nis() const { return mean_nis_; }
+  [[nodiscard]] double measurement_sigma_ns() const;
+  [[nodiscard]] ProcessNoise process_noise() const { return straight_.process_noise(); }
 
  private:
   struct Reject {
-    double age_s = 0.0;
+    double time_s = 0.0;
     double offset_ns = 0.0;
   };
   static constexpr int kMaxRejects = 32;
 
-  void start(double offset_ns, double variance_ns2);
-  Verdict reject(double offset_ns, double floor_ns2, const Innovation& innovation);
-  void learn(const Innovation& innovation, double floor_ns2);
+  void start(double offset_ns, double prior_ns2);
+  void accept(double offset_ns, double measurement_ns2, double relative_noise);
+  Verdict reject(double offset_ns, double relative_noise);
+  void record();
+  // By the beliefs for `horizon_s`, with the mixture's forecast given; not stretched.
+  [[nodiscard]] ForecastCurve believed(double horizon_s, const ForecastCurve& mixture) const;
 
   EstimatorOptions options_;
-  KalmanFilter filter_{2};
-  ProcessNoise noise_;
+  FilterBank<2> straight_;
+  FilterBank<3> drifting_;
+  Scoreboard scoreboard_;
+  std::vector<ForecastMean> means_;  // of all experts: the first bank's, then the second's
   bool started_ = false;
-  double measurement_ns2_ = 0.0;  // learned variance of the source's noise
-  double learned_ = 0.0;          // samples behind it
+  int accepted_ = 0;  // since the start, held at a large number
+  double now_s_ = 0.0;
+  double sample_s_ = 0.0;  // of the latest accepted sample
+  double prior_ns2_ = 1.0;
+  Innovation innovation_;
   double mean_nis_ = 1.0;
   double doubt_ns2_ = 0.0;  // squared innovation of the latest sample, where it was suspicious
   std::array<Reject, kMaxRejects> rejects_{};

@@ -13,7 +13,7 @@
 //   measured  z = H X + v,  H = [1 0 0],  var v = R
 //
 // Q is the exact integral of F(s) diag(q) F(s)' over the step, so that samples may come at any
-// spacing. With two states the third row and column are left out. The update is Joseph's:
+// spacing. With two states the third row and column, and q3, are left out. The update is Joseph's:
 // P = (I - KH) P (I - KH)' + K R K', positive semidefinite for any gain.
 //
 // Source: L. Galleani, "A tutorial on the two-state model of the atomic clock noise", Metrologia 45
@@ -28,82 +28,101 @@
 namespace driftlock {
 namespace {
 
-constexpr int kMax = KalmanFilter::kMaxStates;
-using Matrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, 0, kMax, kMax>;
-using Vector = Eigen::Matrix<double, Eigen::Dynamic, 1, 0, kMax, 1>;
-using Stored = Eigen::Map<Eigen::Matrix<double, kMax, kMax, Eigen::RowMajor>>;
+template <int N>
+using Matrix = Eigen::Matrix<double, N, N, Eigen::RowMajor>;
+template <int N>
+using Vector = Eigen::Matrix<double, N, 1>;
 
-Matrix transition(double t) {
-  Matrix f(kMax, kMax);
-  f << 1, t, t * t / 2, 0, 1, t, 0, 0, 1;
+template <int N>
+Matrix<N> transition(double t) {
+  Matrix<N> f = Matrix<N>::Identity();
+  f(0, 1) = t;
+  if constexpr (N > 2) {
+    f(0, 2) = t * t / 2;
+    f(1, 2) = t;
+  }
   return f;
 }
 
-Matrix process_noise(double t, const ProcessNoise& q) {
+template <int N>
+Matrix<N> process_noise(double t, const ProcessNoise& q) {
   const double t2 = t * t;
   const double t3 = t2 * t;
-  Matrix m(kMax, kMax);
-  m(0, 0) = q.q1 * t + q.q2 * t3 / 3 + q.q3 * t3 * t2 / 20;
-  m(0, 1) = m(1, 0) = q.q2 * t2 / 2 + q.q3 * t2 * t2 / 8;
-  m(0, 2) = m(2, 0) = q.q3 * t3 / 6;
-  m(1, 1) = q.q2 * t + q.q3 * t3 / 3;
-  m(1, 2) = m(2, 1) = q.q3 * t2 / 2;
-  m(2, 2) = q.q3 * t;
+  Matrix<N> m;
+  m(0, 0) = q.q1 * t + q.q2 * t3 / 3;
+  m(0, 1) = q.q2 * t2 / 2;
+  m(1, 1) = q.q2 * t;
+  if constexpr (N > 2) {
+    m(0, 0) += q.q3 * t3 * t2 / 20;
+    m(0, 1) += q.q3 * t2 * t2 / 8;
+    m(1, 1) += q.q3 * t3 / 3;
+    m(0, 2) = m(2, 0) = q.q3 * t3 / 6;
+    m(1, 2) = m(2, 1) = q.q3 * t2 / 2;
+    m(2, 2) = q.q3 * t;
+  }
+  m(1, 0) = m(0, 1);
   return m;
 }
 
 }  // namespace
 
-KalmanFilter::KalmanFilter(int states) : states_(states) {
-  DRIFTLOCK_ASSERT(states == 2 || states == kMax);
-}
-
-void KalmanFilter::reset(const std::array<double, kMaxStates>& state,
-                         const std::array<double, kMaxStates>& variance) {
+template <int N>
+void KalmanFilter<N>::reset(const std::array<double, N>& state,
+                            const std::array<double, N>& variance) {
   state_ = state;
   covariance_.fill(0.0);
-  for (std::size_t i = 0; i < kMaxStates; ++i) covariance_[i * kMaxStates + i] = variance[i];
+  for (std::size_t i = 0; i < N; ++i) covariance_[i * (N + 1)] = variance[i];
 }
 
-void KalmanFilter::predict(double dt_s, const ProcessNoise& noise) {
+template <int N>
+void KalmanFilter<N>::predict(double dt_s, const ProcessNoise& noise) {
   DRIFTLOCK_ASSERT(dt_s >= 0.0);
-  const int n = states_;
-  Eigen::Map<Eigen::Vector3d> all(state_.data());
-  Stored stored(covariance_.data());
-  const Matrix f = transition(dt_s).topLeftCorner(n, n);
-  const Vector x = all.head(n);
-  const Matrix p = stored.topLeftCorner(n, n);
-  const ProcessNoise driven{noise.q1, noise.q2, n > 2 ? noise.q3 : 0.0};
-  all.head(n) = f * x;
-  stored.topLeftCorner(n, n) =
-      f * p * f.transpose() + process_noise(dt_s, driven).topLeftCorner(n, n);
+  Eigen::Map<Vector<N>> x(state_.data());
+  Eigen::Map<Matrix<N>> p(covariance_.data());
+  const Matrix<N> f = transition<N>(dt_s);
+  x = (f * x).eval();
+  p = (f * p * f.transpose()).eval() + process_noise<N>(dt_s, noise);
 }
 
-Innovation KalmanFilter::innovation(double offset_ns, double variance_ns2) const {
-  return {offset_ns - state_[0], covariance_[0] + variance_ns2};
-}
-
-void KalmanFilter::update(const Innovation& innovation, double measurement_variance_ns2) {
-  const int n = states_;
-  Eigen::Map<Eigen::Vector3d> all(state_.data());
-  Stored stored(covariance_.data());
-  const Matrix p = stored.topLeftCorner(n, n);
-  const Vector gain = p.col(0) / innovation.variance_ns2;
-  all.head(n) += gain * innovation.value_ns;
-  Matrix a = Matrix::Identity(n, n);
+template <int N>
+void KalmanFilter<N>::update(const Innovation& innovation, double measurement_variance_ns2) {
+  Eigen::Map<Vector<N>> x(state_.data());
+  Eigen::Map<Matrix<N>> p(covariance_.data());
+  const Vector<N> gain = p.col(0) / innovation.variance_ns2;
+  x += gain * innovation.value_ns;
+  Matrix<N> a = Matrix<N>::Identity();
   a.col(0) -= gain;
-  const Matrix joseph = a * p * a.transpose() + gain * gain.transpose() * measurement_variance_ns2;
-  stored.topLeftCorner(n, n) = 0.5 * (joseph + joseph.transpose());
+  const Matrix<N> joseph =
+      a * p * a.transpose() + gain * gain.transpose() * measurement_variance_ns2;
+  p = 0.5 * (joseph + joseph.transpose());
 }
 
-std::array<double, 6> KalmanFilter::forecast_variance(const ProcessNoise& noise) const {
-  const bool drift = states_ > 2;
-  const double p02 = drift ? covariance(0, 2) : 0.0;
-  const double p12 = drift ? covariance(1, 2) : 0.0;
-  const double p22 = drift ? covariance(2, 2) : 0.0;
-  return {
-      covariance(0, 0), 2 * covariance(0, 1) + noise.q1, covariance(1, 1) + p02, p12 + noise.q2 / 3,
-      p22 / 4,          drift ? noise.q3 / 20 : 0.0};
+template <int N>
+void KalmanFilter<N>::restart_offset(double offset_ns, double variance_ns2,
+                                     double frequency_variance) {
+  Eigen::Map<Matrix<N>> p(covariance_.data());
+  state_[0] = offset_ns;
+  p.row(0).setZero();
+  p.col(0).setZero();
+  p(0, 0) = variance_ns2;
+  p(1, 1) += frequency_variance;
 }
+
+// Var(x + y t + d t^2/2) by powers of t, with what Q adds.
+template <int N>
+std::array<double, 6> KalmanFilter<N>::forecast_variance(const ProcessNoise& noise) const {
+  std::array<double, 6> v{covariance(0, 0), 2 * covariance(0, 1) + noise.q1, covariance(1, 1),
+                          noise.q2 / 3};
+  if constexpr (N > 2) {
+    v[2] += covariance(0, 2);
+    v[3] += covariance(1, 2);
+    v[4] = covariance(2, 2) / 4;
+    v[5] = noise.q3 / 20;
+  }
+  return v;
+}
+
+template class KalmanFilter<2>;
+template class KalmanFilter<3>;
 
 }  // namespace driftlock
