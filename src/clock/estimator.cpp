@@ -18,7 +18,7 @@ OffsetEstimator::OffsetEstimator(const EstimatorOptions& options)
     : options_(options),
       straight_(options.bank),
       drifting_(options.bank),
-      scoreboard_(options.bank.interval_s, straight_.size() + drifting_.size()) {
+      scoreboard_(options.bank.interval_s, straight_.size(), drifting_.size()) {
   DRIFTLOCK_ASSERT(options.step_after > 1 && options.step_after <= kMaxRejects);
 }
 

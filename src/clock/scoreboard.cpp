@@ -11,7 +11,7 @@ namespace {
 constexpr double kMemory = 1024.0 * Scoreboard::kPerWindow;  // evaluations
 // Chi-square with one degree of freedom, 99.9%: errors within it need no stretching.
 constexpr double kExpectedWorst = 10.83;
-constexpr double kExpertPrior = 0.01;  // of all experts together; the rest is the mixture's
+constexpr double kExpertPrior = 0.1;  // of all experts together; the rest is the mixture's
 constexpr double kPriorWindows = 4.0;
 constexpr double kLeastWeight = 1e-3;
 constexpr double kLeastSquare = 1e-12;  // forecasts that are exact
@@ -27,7 +27,9 @@ double Scoreboard::horizon_s(double interval_s, std::size_t index) {
   return std::ldexp(4.0 * interval_s, static_cast<int>(index));
 }
 
-Scoreboard::Scoreboard(double interval_s, std::size_t experts) : horizons_(kHorizons) {
+Scoreboard::Scoreboard(double interval_s, std::size_t straight, std::size_t drifting)
+    : straight_(straight), horizons_(kHorizons) {
+  const std::size_t experts = straight + drifting;
   DRIFTLOCK_ASSERT(interval_s > 0.0);
   for (std::size_t i = 0; i < kHorizons; ++i) {
     Horizon& horizon = horizons_[i];
@@ -55,7 +57,7 @@ void Scoreboard::score(double now_s, double offset_ns, double measurement_ns2) {
     }
     if (horizon.until_weighed <= 0 && horizon.count > 0.0) {
       horizon.until_weighed = static_cast<int>(kPerWindow);
-      weigh(horizon, *shorter);
+      weigh(horizon, *shorter, straight_);
     }
     shorter = &horizon.belief;
   }
@@ -85,8 +87,9 @@ void Scoreboard::evaluate(Horizon& horizon, const Pending& pending, double elaps
 
 // Few windows say little: the mean square is drawn to the lower quartile of all, as if that had
 // been seen kPriorWindows times. `shorter` is what holds at the next shorter horizon, the prior of
-// this one: where the mixture was beaten there, the filters compete freely here.
-void Scoreboard::weigh(Horizon& horizon, const Belief& shorter) {
+// this one: where the mixture was beaten there, the filters compete freely here. A drift is not
+// handed on: it must prove itself at each horizon.
+void Scoreboard::weigh(Horizon& horizon, const Belief& shorter, std::size_t straight) {
   const double windows = horizon.count * horizon.spacing_s / horizon.ahead_s;
   const std::size_t experts = horizon.experts.size();
   std::vector<double> weights(horizon.experts);
@@ -101,7 +104,9 @@ void Scoreboard::weigh(Horizon& horizon, const Belief& shorter) {
   const double mixture = std::clamp(shorter.mixture, 1e-3, 1.0 - kExpertPrior);
   const double own = evidence(horizon.mixture);
   std::fill(weights.begin(), weights.end(), 1.0 / static_cast<double>(experts));
-  for (const Belief::Share& share : shorter.shares) weights[share.expert] += share.weight;
+  for (const Belief::Share& share : shorter.shares) {
+    if (share.expert < straight) weights[share.expert] += share.weight;
+  }
   double sum = mixture;  // all relative to the mixture's evidence
   for (std::size_t i = 0; i < experts; ++i) {
     weights[i] *= (1.0 - mixture) * std::exp(std::min(evidence(horizon.experts[i]) - own, 600.0));
@@ -158,15 +163,25 @@ std::size_t Scoreboard::nearest(double ahead_s) const {
 }
 
 const Scoreboard::Belief& Scoreboard::belief(double ahead_s) const {
-  std::size_t i = nearest(ahead_s);
+  static const Belief kMixtureAlone;
+  const std::size_t wanted = nearest(ahead_s);
+  std::size_t i = wanted;
   while (i > 0 && horizons_[i].count * horizons_[i].spacing_s < kEvidence * horizons_[i].ahead_s) {
     --i;
   }
-  return horizons_[i].belief;
+  const Belief& belief = horizons_[i].belief;
+  const bool drifts = std::any_of(belief.shares.begin(), belief.shares.end(),
+                                  [&](const auto& share) { return share.expert >= straight_; });
+  return i < wanted && drifts ? kMixtureAlone : belief;
 }
 
 double Scoreboard::stretch(double ahead_s) const {
-  return std::max(1.0, horizons_[nearest(ahead_s)].worst / kExpectedWorst);
+  const std::size_t middle = nearest(ahead_s);
+  const std::size_t first = middle > 0 ? middle - 1 : 0;
+  const std::size_t last = std::min(middle + 1, kHorizons - 1);
+  double worst = 0.0;
+  for (std::size_t i = first; i <= last; ++i) worst = std::max(worst, horizons_[i].worst);
+  return std::max(1.0, worst / kExpectedWorst);
 }
 
 }  // namespace driftlock

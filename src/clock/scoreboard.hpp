@@ -34,7 +34,8 @@ class Scoreboard {
     std::vector<Share> shares;
   };
 
-  Scoreboard(double interval_s, std::size_t experts);
+  // Experts are numbered: first those without drift, then those with.
+  Scoreboard(double interval_s, std::size_t straight, std::size_t drifting);
 
   // An accepted sample at `now_s`, before it has entered any filter.
   void score(double now_s, double offset_ns, double measurement_ns2);
@@ -48,7 +49,7 @@ class Scoreboard {
   [[nodiscard]] static double horizon_s(double interval_s, std::size_t index);
   // The nearest horizon for which there is evidence.
   [[nodiscard]] const Belief& belief(double ahead_s) const;
-  // Factor on the variance at this horizon, at least 1.
+  // Factor on the variance at this horizon and its neighbours, at least 1.
   [[nodiscard]] double stretch(double ahead_s) const;
 
  private:
@@ -76,8 +77,9 @@ class Scoreboard {
   [[nodiscard]] std::size_t nearest(double ahead_s) const;
   static void evaluate(Horizon& horizon, const Pending& pending, double elapsed_s, double offset_ns,
                        double measurement_ns2);
-  static void weigh(Horizon& horizon, const Belief& shorter);
+  static void weigh(Horizon& horizon, const Belief& shorter, std::size_t straight);
 
+  std::size_t straight_;
   std::vector<Horizon> horizons_;
 };
 

@@ -20,9 +20,25 @@ void SimulatedSource::advance(Nanoseconds span_ns) {
   const double white_ns =
       oscillator_.white_ppb > 0.0 ? oscillator_.white_ppb * root * normal_(random_) : 0.0;
   const long double local_ns =
-      static_cast<long double>(span_ns) * (1.0L + frequency_ppb_ * 1e-9L) + white_ns;
+      static_cast<long double>(span_ns) * (1.0L + (frequency_ppb_ + flicker(span_s)) * 1e-9L) +
+      white_ns;
   ticks_ += std::max(local_ns, 0.0L) / oscillator_.ns_per_tick;
   tai_ns_ += span_ns;
+}
+
+// 1/f noise as a sum of first-order processes, their time constants half a decade apart.
+double SimulatedSource::flicker(double span_s) {
+  if (oscillator_.flicker_ppb <= 0.0) return 0.0;
+  double sum = 0.0;
+  double constant_s = 3.16227766;
+  for (double& state : flicker_) {
+    const double keep = std::exp(-span_s / constant_s);
+    state =
+        state * keep + oscillator_.flicker_ppb * std::sqrt(1.0 - keep * keep) * normal_(random_);
+    sum += state;
+    constant_s *= 3.16227766;
+  }
+  return sum;
 }
 
 Result<ClockSample> SimulatedSource::sample() {

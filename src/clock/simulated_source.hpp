@@ -3,6 +3,7 @@
 // under its seed.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <random>
 #include <string>
@@ -16,8 +17,9 @@ struct SimulatedOscillator {
   double ns_per_tick = 1.0;    // nominal
   double frequency_ppb = 0.0;  // ticks run fast by this
   double drift_ppb_per_s = 0.0;
-  double white_ppb = 0.0;  // white frequency noise, standard deviation over 1 s
-  double walk_ppb = 0.0;   // random walk of frequency, per square root of a second
+  double white_ppb = 0.0;    // white frequency noise, standard deviation over 1 s
+  double walk_ppb = 0.0;     // random walk of frequency, per square root of a second
+  double flicker_ppb = 0.0;  // flicker: this standard deviation in each half decade of time
 };
 
 // What stands between TAI and the reading. All may be changed at any time: that is a fault.
@@ -54,7 +56,10 @@ class SimulatedSource final : public ClockSource {
   std::normal_distribution<double> normal_;
   Nanoseconds tai_ns_;
   long double ticks_ = 1e6L;
-  double frequency_ppb_;  // now: start, drift and walk together
+  [[nodiscard]] double flicker(double span_s);
+
+  double frequency_ppb_;             // now: start, drift and walk together
+  std::array<double, 8> flicker_{};  // first-order processes of 3 s to 10,000 s
 };
 
 }  // namespace driftlock
