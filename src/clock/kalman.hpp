@@ -51,15 +51,8 @@ class KalmanFilter {
   [[nodiscard]] std::array<double, 6> forecast_variance(const ProcessNoise& noise) const;
 
  private:
-<<<<<<< HEAD
-  int states_;
-  std::array<double, kMaxStates> state_{};
-  std::array<double, std::size_t{kMaxStates} * kMaxStates>
-      covariance_{};  // row-major, kMaxStates wide
-=======
   std::array<double, kStates> state_{};
-  std::array<double, kStates * kStates> covariance_{};  // row-major
->>>>>>> 5808f53 (Clock: noise learned by a bank of filters, forecasts scored per horizon; replay engine)
+  std::array<double, std::size_t{kStates} * kStates> covariance_{};  // row-major
 };
 
 }  // namespace driftlock

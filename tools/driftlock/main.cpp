@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <functional>
 
+#include "tools/clock/commands.hpp"
 #include "tools/driftlock/hold.hpp"
 #include "tools/driftlock/report.hpp"
 #include "tools/driftlock/settings.hpp"
@@ -82,10 +83,18 @@ void add_commands(CLI::App& app, Settings& settings, Command& chosen) {
   CLI::App* holders = add("holders", "who holds what, from the admin socket", holders_command);
   holders->add_option("--limit", settings.limit, "locks shown at most [100]");
   holders->add_flag("--waiting", settings.waiting, "who waits for whom");
-  CLI::App* clock = add("clock", "the node's clock", clock_command);
+  CLI::App* clock = add("clock", "the node's clock; with a subcommand, any clock", clock_command);
   clock->add_flag("--remote", settings.by_protocol,
                   "ask by the protocol, and compare this machine's clock, instead of at the admin "
                   "socket");
+  // The subcommands work on clocks themselves. A parent's callback comes after its child's.
+  const auto choose = [&chosen](const ClockCommand& command) {
+    chosen = [command](const Settings& given, const Report&) { return command(given.json); };
+  };
+  add_clock_commands(*clock, choose);
+  clock->parse_complete_callback([&chosen, clock] {
+    if (clock->get_subcommands().empty()) chosen = clock_command;
+  });
   CLI::App* ping = add("ping", "round trip to the node and back", ping_command);
   ping->add_option("--count,-c", settings.count, "how many [5]");
 }

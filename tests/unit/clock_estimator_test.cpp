@@ -1,0 +1,124 @@
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <random>
+
+#include "src/clock/estimator.hpp"
+#include "src/clock/fault_run.hpp"
+#include "src/clock/replay.hpp"
+
+namespace driftlock {
+namespace {
+
+// A frequency that wanders at random, as phase in ns, one value a second.
+std::vector<double> wandering_clock(std::size_t samples, double white_ns, double walk) {
+  std::mt19937_64 random(11);
+  std::normal_distribution<double> normal;
+  std::vector<double> phase{0.0};
+  double frequency = 40.0;
+  for (std::size_t k = 1; k < samples; ++k) {
+    frequency += walk * normal(random);
+    phase.push_back(phase.back() + frequency + white_ns * normal(random));
+  }
+  return phase;
+}
+
+TEST(FilterBank, LearnsTheNoiseWithoutBeingTold) {
+  std::mt19937_64 random(5);
+  std::normal_distribution<double> normal;
+  for (const double sigma : {0.1, 10.0, 1e5}) {
+    FilterBank<2> bank({});
+    bank.start(sigma * normal(random));
+    for (int k = 1; k < 2000; ++k) {
+      bank.coast(1.0);
+      bank.observe(17.0 * k + sigma * normal(random), 1.0);
+    }
+    EXPECT_NEAR(std::sqrt(bank.measurement_variance(1.0)), sigma, 0.1 * sigma);
+    EXPECT_NEAR(bank.curve(1.0).mean[1], 17.0, 0.05 * sigma);
+  }
+}
+
+TEST(FilterBank, IsWideWhileLittleIsKnown) {
+  FilterBank<2> bank({});
+  bank.start(0.0);
+  EXPECT_GE(bank.curve(100.0).variance[0], 99.9);
+  for (int k = 1; k <= 3; ++k) {
+    bank.coast(1.0);
+    bank.observe(k % 2 == 0 ? 1.0 : -1.0, 1.0);
+    EXPECT_GT(bank.curve(100.0).variance_at(1.0), 9.0) << k;
+  }
+}
+
+TEST(Estimator, OutliersAreGatedAndAStepIsBelieved) {
+  OffsetEstimator estimator({});
+  std::mt19937_64 random(6);
+  std::normal_distribution<double> normal(0.0, 10.0);
+  const auto sample = [&](double offset) {
+    estimator.coast(1.0);
+    return estimator.observe(offset + normal(random), 1.0, 1e6);
+  };
+  for (int k = 0; k < 500; ++k) sample(0.0);
+  EXPECT_EQ(sample(2'000.0), Verdict::kSuspicious);
+  EXPECT_GT(estimator.curve(1.0).variance_at(0.0), 1e6);
+  EXPECT_NEAR(estimator.curve(1.0).mean[0], 0.0, 10.0);
+  EXPECT_EQ(sample(0.0), Verdict::kAccepted);
+  EXPECT_LT(estimator.curve(1.0).variance_at(0.0), 100.0);
+  for (int k = 0; k < 7; ++k) EXPECT_EQ(sample(50'000.0), Verdict::kSuspicious);
+  EXPECT_EQ(sample(50'000.0), Verdict::kStepped);
+  for (int k = 0; k < 20; ++k) EXPECT_EQ(sample(50'000.0), Verdict::kAccepted);
+  EXPECT_NEAR(estimator.curve(1.0).mean[0], 50'000.0, 20.0);
+}
+
+TEST(Replay, BeatsTheBaselinesWithBoundsThatHold) {
+  ReplayOptions options;
+  options.noise_ns = 10.0;
+  options.horizons_s = {10.0, 100.0};
+  options.warmup_s = 500.0;
+  options.baselines = true;
+  const ReplayResult result = replay(wandering_clock(4000, 0.1, 0.002), options);
+  ASSERT_EQ(result.horizons.size(), 2U);
+  for (std::size_t i = 0; i < 2; ++i) {
+    const HorizonResult& at = result.horizons[i];
+    EXPECT_EQ(at.hard_violations, 0U);
+    EXPECT_GE(at.statistical_coverage, 0.999);
+    EXPECT_GE(at.cold_coverage, 0.999);
+    for (const BaselineResult& line : result.baselines) {
+      EXPECT_LE(at.rms_ns, line.rms_ns[i] * 1.1) << line.name;
+    }
+  }
+  EXPECT_NEAR(result.nis, 1.0, 0.2);
+  EXPECT_NEAR(result.learned_noise_ns, 10.0, 1.0);
+}
+
+TEST(Replay, OutliersHardlyMatter) {
+  ReplayOptions options;
+  options.noise_ns = 10.0;
+  options.horizons_s = {100.0};
+  options.warmup_s = 500.0;
+  const auto phase = wandering_clock(4000, 0.1, 0.002);
+  const double clean = replay(phase, options).horizons[0].rms_ns;
+  options.outlier_probability = 0.02;
+  options.outlier_ns = 2'000.0;
+  const ReplayResult dirty = replay(phase, options);
+  EXPECT_LT(dirty.horizons[0].rms_ns, 1.3 * clean);
+  EXPECT_EQ(dirty.horizons[0].hard_violations, 0U);
+  EXPECT_GT(dirty.suspicious, 40U);
+}
+
+TEST(FaultRun, TheHardBoundHoldsThroughFaults) {
+  for (const OscillatorNoise noise :
+       {OscillatorNoise::kWhitePhase, OscillatorNoise::kWhiteFrequency,
+        OscillatorNoise::kFlickerFrequency, OscillatorNoise::kWalk, OscillatorNoise::kDrift}) {
+    FaultRunOptions options;
+    options.noise = noise;
+    options.samples = 4'000;
+    options.faults_per_sample = 0.01;
+    const FaultRunResult result = run_with_faults(options);
+    EXPECT_EQ(result.violations, 0U) << to_string(noise);
+    EXPECT_GT(result.faults, 3U) << to_string(noise);
+    EXPECT_LT(result.lost, result.readings / 2) << to_string(noise);
+  }
+}
+
+}  // namespace
+}  // namespace driftlock
