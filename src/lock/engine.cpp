@@ -38,13 +38,12 @@ std::uint32_t digest_of(const void* bytes, std::size_t size) {
   return static_cast<std::uint32_t>(XXH3_64bits(bytes, size));
 }
 
-Reply reply_to(const Request& request) {
-  Reply reply;
+void begin_reply(const Request& request, Reply& reply) {
+  reply = Reply{};
   reply.op = request.op;
   reply.slot = request.slot;
   reply.sequence = request.sequence;
   reply.mode = request.mode;
-  return reply;
 }
 
 }  // namespace
@@ -98,25 +97,25 @@ std::uint64_t Engine::prefetch(std::uint32_t session, const Request& request) co
   return hash;
 }
 
-wire::Reply Engine::handle(std::uint32_t session_index, const Request& request,
-                           std::uint64_t key_hash, const RequestContext& context) {
-  Reply reply = reply_to(request);
+void Engine::handle(std::uint32_t session_index, const Request& request, std::uint64_t key_hash,
+                    const RequestContext& context, Reply& reply) {
+  begin_reply(request, reply);
   if (request.op == Op::kTime) {
     reply.earliest_ns = context.received.tai.earliest;
     reply.latest_ns = context.received.tai.latest;
     reply.sigma_ns = static_cast<std::uint64_t>(context.received.sigma_ns);
-    return reply;
+    return;
   }
   if (request.op == Op::kQuery) {
     query(request, key_hash, reply);
-    return reply;
+    return;
   }
   if (!uses_slot(request.op)) {
     reply.status = Status::kBadRequest;
-    return reply;
+    return;
   }
   const std::uint32_t digest = digest_of(&request, sizeof(request));
-  if (!admit(session_index, request, digest, context, reply)) return reply;
+  if (!admit(session_index, request, digest, context, reply)) return;
   Slot& slot = sessions_.slot(session_index, request.slot);
   slot.digest = digest;
   begin(session_index, request, slot, context);
@@ -145,11 +144,11 @@ wire::Reply Engine::handle(std::uint32_t session_index, const Request& request,
     default:
       DRIFTLOCK_ASSERT(false && "uses_slot() let it pass");
   }
-  return answer(session_index, request.slot, slot);
+  answer(session_index, request.slot, slot, reply);
 }
 
-wire::Reply Engine::handle_group(std::uint32_t session_index, const Request& request,
-                                 std::span<wire::More> more, const RequestContext& context) {
+void Engine::handle_group(std::uint32_t session_index, const Request& request,
+                          std::span<wire::More> more, const RequestContext& context, Reply& reply) {
   std::array<std::uint8_t, wire::kOpsMax * sizeof(wire::More::body)> names;
   std::size_t names_bytes = 0;
   for (const wire::More& record : more) {
@@ -157,7 +156,7 @@ wire::Reply Engine::handle_group(std::uint32_t session_index, const Request& req
     names_bytes += record.body.size();
   }
   for (wire::More& record : more) record = wire::More{};
-  Reply reply = reply_to(request);
+  begin_reply(request, reply);
   const std::uint32_t digest =
       digest_of(&request, sizeof(request)) ^ digest_of(names.data(), names_bytes);
   if (admit(session_index, request, digest, context, reply)) {
@@ -171,12 +170,11 @@ wire::Reply Engine::handle_group(std::uint32_t session_index, const Request& req
     } else {
       slot.status = Status::kBadRequest;
     }
-    reply = answer(session_index, request.slot, slot);
+    answer(session_index, request.slot, slot, reply);
   }
   if (reply.status == Status::kOk) {
     write_grants(sessions_.slot(session_index, request.slot), more);
   }
-  return reply;
 }
 
 bool Engine::admit(std::uint32_t session_index, const Request& request, std::uint32_t digest,
@@ -193,7 +191,7 @@ bool Engine::admit(std::uint32_t session_index, const Request& request, std::uin
     } else if (slot.digest != digest) {
       reply.status = Status::kFalseRepeat;
     } else {
-      reply = answer(session_index, request.slot, slot);
+      answer(session_index, request.slot, slot, reply);
     }
     return false;
   }
@@ -228,9 +226,9 @@ void Engine::begin(std::uint32_t session_index, const Request& request, Slot& sl
   slot.claim = kNil;
 }
 
-wire::Reply Engine::answer(std::uint32_t session_index, std::uint8_t slot_index,
-                           const Slot& slot) const {
-  Reply reply;
+void Engine::answer(std::uint32_t session_index, std::uint8_t slot_index, const Slot& slot,
+                    Reply& reply) const {
+  reply = Reply{};
   reply.op = slot.op;
   reply.status = slot.status;
   reply.slot = slot_index;
@@ -259,7 +257,6 @@ wire::Reply Engine::answer(std::uint32_t session_index, std::uint8_t slot_index,
     default:
       break;
   }
-  return reply;
 }
 
 void Engine::query(const Request& request, std::uint64_t key_hash, Reply& reply) const {
@@ -305,7 +302,7 @@ bool Engine::next_push(Push& push) {
     const Slot& slot = sessions_.slot(ref.session, ref.slot);
     // Asked again and answered meanwhile, or another session's by now.
     if (slot.sequence != ref.sequence || slot.state != SlotState::kAnswered) continue;
-    push.reply = answer(ref.session, ref.slot, slot);
+    answer(ref.session, ref.slot, slot, push.reply);
     if (slot.op == Op::kAcquireGroup && slot.status == Status::kOk) {
       push.more.fill(wire::More{});
       push.more_count = write_grants(slot, push.more);

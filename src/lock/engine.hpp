@@ -101,12 +101,13 @@ class Engine {
     }
   }
   // One request of an authenticated datagram of that session. key_hash: prefetch()'s.
-  [[nodiscard]] wire::Reply handle(std::uint32_t session, const wire::Request& request,
-                                   std::uint64_t key_hash, const RequestContext& context);
+  // Its answer is written to `reply`, all of it.
+  void handle(std::uint32_t session, const wire::Request& request, std::uint64_t key_hash,
+              const RequestContext& context, wire::Reply& reply);
 
   // The same for a group acquire, whose further records `more` are read and then written.
-  [[nodiscard]] wire::Reply handle_group(std::uint32_t session, const wire::Request& request,
-                                         std::span<wire::More> more, const RequestContext& context);
+  void handle_group(std::uint32_t session, const wire::Request& request, std::span<wire::More> more,
+                    const RequestContext& context, wire::Reply& reply);
 
   // Late answers, oldest first; false where there is none.
   [[nodiscard]] bool next_push(Push& push);
@@ -177,8 +178,7 @@ class Engine {
                            const RequestContext& context, Reply& reply);
   void begin(std::uint32_t session, const Request& request, Slot& slot,
              const RequestContext& context);
-  [[nodiscard]] Reply answer(std::uint32_t session, std::uint8_t slot_index,
-                             const Slot& slot) const;
+  void answer(std::uint32_t session, std::uint8_t slot_index, const Slot& slot, Reply& reply) const;
   void query(const Request& request, std::uint64_t key_hash, Reply& reply) const;
   void queue_push(const PushRef& ref);
   void update_gauges(const ClockReading& now);

@@ -72,6 +72,7 @@ class FastPath {
     std::array<std::uint64_t, wire::kOpsMax> key_hashes{};
   };
 
+  void prefetch_payload(std::size_t index) const;
   void parse(std::size_t index);
   void authenticate(std::size_t received);
   // Null where there is none, the reason then being set.
@@ -83,13 +84,12 @@ class FastPath {
   void serve(std::size_t index, const ClockReading& now, const View& view);
   void serve_open(Datagram& datagram, Pending& pending, const RequestContext& context);
   void serve_operations(Datagram& datagram, Pending& pending, const RequestContext& context);
-  wire::Reply serve_group(std::uint8_t* record, std::uint32_t session, const wire::Request& request,
-                          const RequestContext& context);
+  void serve_group(std::uint8_t* record, std::uint32_t session, const wire::Request& request,
+                   const RequestContext& context);
   void reject(std::size_t index);
   // Fills in what every authenticated datagram of the node says of its clock, and puts it out to be
   // signed and sent. Returns how long the datagram has been in the node.
-  Nanoseconds finish(Datagram& datagram, wire::Header header, const SecretKey& key,
-                     const ClockReading& received);
+  Nanoseconds finish(Datagram& datagram, const SecretKey& key, const ClockReading& received);
   void push_waiting(const ClockReading& now, std::uint64_t now_ticks);
   void send_outgoing();
   void run_task(const ClockReading& now);
@@ -107,6 +107,8 @@ class FastPath {
   std::array<SecretKey, kBurst> outgoing_keys_{};
   std::array<bool, kBurst> outgoing_signed_{};  // false: an error, which nobody can sign
   std::size_t outgoing_count_ = 0;
+  std::uint64_t read_ticks_ = 0;  // when reading_ is the clock
+  ClockReading reading_;
   SpscRing<EngineTask*> tasks_{64};
   EngineTask* current_task_ = nullptr;
 };

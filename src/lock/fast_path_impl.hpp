@@ -19,10 +19,13 @@ std::size_t FastPath<P, C, O>::poll() {
   const std::uint64_t now_ticks = clock_.ticks();
   const auto view = clock_.view();
   const ClockReading now = view.at(now_ticks);
+  read_ticks_ = now_ticks;
+  reading_ = now;
   engine_.advance(now);
 
   // Each stage runs over the whole burst, so that one datagram's cache misses hide behind another's
   // work.
+  for (std::size_t i = 0; i < received; ++i) prefetch_payload(i);
   for (std::size_t i = 0; i < received; ++i) parse(i);
   authenticate(received);
   for (std::size_t i = 0; i < received; ++i) hash_keys(i);
@@ -37,6 +40,15 @@ std::size_t FastPath<P, C, O>::poll() {
   counters_.polls.add();
   if (received == 0) counters_.polls_idle.add();
   return received;
+}
+
+template <Port P, Clock C, Observer O>
+void FastPath<P, C, O>::prefetch_payload(std::size_t index) const {
+  constexpr std::size_t kLine = 64;
+  const Datagram& datagram = burst_[index];
+  for (std::size_t at = 0; at < datagram.length; at += kLine) {
+    __builtin_prefetch(datagram.payload + at, 1);
+  }
 }
 
 template <Port P, Clock C, Observer O>
@@ -130,7 +142,11 @@ void FastPath<P, C, O>::serve(std::size_t index, const ClockReading& now, const 
   }
   RequestContext context;
   context.now = now;
-  context.received = view.at(datagram.stamp.ticks);
+  if (datagram.stamp.ticks != read_ticks_) {  // a burst stamped by its poll has one reading
+    read_ticks_ = datagram.stamp.ticks;
+    reading_ = view.at(read_ticks_);
+  }
+  context.received = reading_;
   context.client_time_ns = pending.header.time_ns;
   context.client_error_ns = pending.header.error_ns;
   context.peer = datagram.peer;
@@ -162,8 +178,8 @@ void FastPath<P, C, O>::serve_open(Datagram& datagram, Pending& pending,
         .add();
     wire::store(record, reply);
   }
-  pending.header.kind = wire::Kind::kReply;
-  counters_.residence.record(finish(datagram, pending.header, key, context.received));
+  wire::overlay<wire::Header>(datagram.payload).kind = wire::Kind::kReply;
+  counters_.residence.record(finish(datagram, key, context.received));
 }
 
 template <Port P, Clock C, Observer O>
@@ -175,37 +191,35 @@ void FastPath<P, C, O>::serve_operations(Datagram& datagram, Pending& pending,
     const auto request = wire::load<wire::Request>(record);
     const std::uint64_t key_hash = pending.key_hashes[op];
     const std::size_t more = request.op == wire::Op::kAcquireGroup ? request.other_slot : 0;
-    wire::Reply reply;
+    // Written over its request, which has been copied out.
+    wire::Reply& reply = wire::overlay<wire::Reply>(record);
     if (more != 0 && op + more < pending.header.op_count) {
-      reply = serve_group(record, pending.session, request, context);
+      serve_group(record, pending.session, request, context);
       op += more;
     } else {
-      reply = engine_.handle(pending.session, request, key_hash, context);
+      engine_.handle(pending.session, request, key_hash, context, reply);
     }
     const auto kind = static_cast<std::size_t>(reply.op);
     counters_.operations[kind < wire::kOpCount ? kind : 0][static_cast<std::size_t>(reply.status)]
         .add();
     observe(session, pending.session, key_hash, reply, context);
-    wire::store(record, reply);
   }
-  pending.header.kind = wire::Kind::kReply;
-  counters_.residence.record(finish(datagram, pending.header, session.key, context.received));
+  wire::overlay<wire::Header>(datagram.payload).kind = wire::Kind::kReply;
+  counters_.residence.record(finish(datagram, session.key, context.received));
 }
 
 template <Port P, Clock C, Observer O>
-wire::Reply FastPath<P, C, O>::serve_group(std::uint8_t* record, std::uint32_t session,
-                                           const wire::Request& request,
-                                           const RequestContext& context) {
+void FastPath<P, C, O>::serve_group(std::uint8_t* record, std::uint32_t session,
+                                    const wire::Request& request, const RequestContext& context) {
   std::array<wire::More, wire::kOpsMax> more;
   for (std::size_t i = 0; i < request.other_slot; ++i) {
     more[i] = wire::load<wire::More>(record + (i + 1) * wire::kRecordBytes);
   }
-  const wire::Reply reply =
-      engine_.handle_group(session, request, {more.data(), request.other_slot}, context);
+  engine_.handle_group(session, request, {more.data(), request.other_slot}, context,
+                       wire::overlay<wire::Reply>(record));
   for (std::size_t i = 0; i < request.other_slot; ++i) {
     wire::store(record + (i + 1) * wire::kRecordBytes, more[i]);
   }
-  return reply;
 }
 
 template <Port P, Clock C, Observer O>
@@ -228,8 +242,9 @@ void FastPath<P, C, O>::observe(const Session& session, std::uint32_t session_in
 }
 
 template <Port P, Clock C, Observer O>
-Nanoseconds FastPath<P, C, O>::finish(Datagram& datagram, wire::Header header, const SecretKey& key,
+Nanoseconds FastPath<P, C, O>::finish(Datagram& datagram, const SecretKey& key,
                                       const ClockReading& received) {
+  wire::Header& header = wire::overlay<wire::Header>(datagram.payload);
   header.time_ns = received.tai.middle();
   header.error_ns = static_cast<std::uint32_t>(
       std::min<Nanoseconds>(received.tai.half_width(), wire::kUnknownError));
@@ -240,7 +255,6 @@ Nanoseconds FastPath<P, C, O>::finish(Datagram& datagram, wire::Header header, c
   const Nanoseconds residence_ns = clock_.nanoseconds(clock_.ticks() - datagram.stamp.ticks);
   header.residence_ns = static_cast<std::uint32_t>(
       std::clamp<Nanoseconds>(residence_ns, 0, std::numeric_limits<std::uint32_t>::max()));
-  wire::store(datagram.payload, header);
   // By the time it is signed, a session may have ended and its record may be another's.
   outgoing_keys_[outgoing_count_] = key;
   outgoing_signed_[outgoing_count_] = true;
@@ -298,7 +312,8 @@ void FastPath<P, C, O>::push_waiting(const ClockReading& now, std::uint64_t now_
     for (std::size_t i = 0; i < push.more_count; ++i) {
       wire::store(wire::record(datagram.payload, i + 1), push.more[i]);
     }
-    static_cast<void>(finish(datagram, header, session.key, now));
+    wire::store(datagram.payload, header);
+    static_cast<void>(finish(datagram, session.key, now));
   }
   counters_.pushes_sent.add(outgoing_count_);
   send_outgoing();

@@ -88,7 +88,7 @@ enum class Status : std::uint8_t {
 inline constexpr std::size_t kStatusCount = 23;
 
 // Header of every datagram, 48 bytes.
-struct [[gnu::packed]] Header {
+struct [[gnu::packed, gnu::may_alias]] Header {
   std::uint32_t magic = kMagic;
   std::uint8_t version = kVersion;
   Kind kind = Kind::kRequest;
@@ -137,7 +137,7 @@ static_assert(sizeof(Request) == 96 && std::is_trivially_copyable_v<Request>);
 inline constexpr std::uint8_t kTakeOver = 1;
 
 // The answer to one operation, 96 bytes.
-struct [[gnu::packed]] Reply {
+struct [[gnu::packed, gnu::may_alias]] Reply {
   Op op = Op::kNone;
   Status status = Status::kOk;
   std::uint8_t slot = kNoSlot;
@@ -235,6 +235,13 @@ template <typename T>
 void store(std::uint8_t* to, const T& value) {
   static_assert(std::is_trivially_copyable_v<T>);
   std::memcpy(to, &value, sizeof(T));
+}
+// A header or record to be written where it lies, field by field: building it elsewhere and copying
+// it in would have the processor wait for its own narrow stores. (These two types may alias.)
+template <typename T>
+[[nodiscard]] T& overlay(std::uint8_t* bytes) {
+  static_assert(std::is_same_v<T, Header> || std::is_same_v<T, Reply>);
+  return *reinterpret_cast<T*>(bytes);
 }
 inline std::uint8_t* record(std::uint8_t* datagram, std::size_t index) {
   return datagram + sizeof(Header) + index * kRecordBytes;

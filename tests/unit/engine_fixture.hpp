@@ -78,7 +78,9 @@ class EngineFixture : public ::testing::Test {
 
   Reply send(Client& client, const Request& request) {
     const std::uint64_t hash = node_->prefetch(client.session, request);
-    return node_->handle(client.session, request, hash, context());
+    Reply reply;
+    node_->handle(client.session, request, hash, context(), reply);
+    return reply;
   }
   Request numbered(Client& client, Op op, const std::string& key, int slot) {
     Request request;
@@ -160,7 +162,7 @@ class EngineFixture : public ::testing::Test {
       more[i / 95].body[i % 95] = static_cast<std::uint8_t>(names[i]);
     }
     GroupReply result;
-    result.reply = node_->handle_group(client.session, request, more, context());
+    node_->handle_group(client.session, request, more, context(), result.reply);
     for (std::size_t i = 0; i < keys.size(); ++i) {
       result.grants.push_back(
           wire::load<wire::Grant>(more[i / wire::kGrantsPerRecord].body.data() +

@@ -269,20 +269,12 @@ TEST_F(EngineTest, LostClockGrantsNothingAndFreesNothingThenGoesOn) {
 TEST_F(EngineTest, NothingFreshBeforeTheOldLeasesAreOver) {
   EngineOptions options = small_options();
   options.ready_after_tai_ns = kStart + kSecond;
-  Engine engine(options, keyring_, std::pmr::new_delete_resource());
-  engine.advance(reading());
-  wire::OpenRequest request;
-  request.cookie = engine.open(1, *keyring_.find(1), request, context()).cookie;
-  const wire::OpenReply opened = engine.open(1, *keyring_.find(1), request, context());
-  const std::uint32_t session = engine.sessions().find(opened.session_id);
-  Client client;
-  Request acquire = acquire_request(client, "x");
-  EXPECT_EQ(engine.handle(session, acquire, engine.prefetch(session, acquire), context()).status,
-            Status::kNotReady);
+  node_ = std::make_unique<Engine>(options, keyring_, std::pmr::new_delete_resource());
+  node_->advance(reading());
+  Client client = open();
+  EXPECT_EQ(acquire(client, "x").status, Status::kNotReady);
   now_ns_ += kSecond + 2 * kHalfWidth;
-  acquire = acquire_request(client, "x");
-  EXPECT_EQ(engine.handle(session, acquire, engine.prefetch(session, acquire), context()).status,
-            Status::kOk);
+  EXPECT_EQ(acquire(client, "x").status, Status::kOk);
 }
 
 TEST_F(EngineTest, FullTablesSaySo) {
