@@ -51,7 +51,7 @@ PURE_SYMBOLS = re.compile(
     r"l?l?(?:round|rint)[fl]?|trunc[fl]?|fmod[fl]?|hypot[fl]?|erfc?[fl]?|[lt]gamma(?:_r)?[fl]?|"
     r"a?(?:sin|cos|tan)h?[fl]?|atan2[fl]?|sincos[fl]?|nearbyint[fl]?|frexp[fl]?|ldexp[fl]?|cbrt[fl]?|"
     r"isnan|isinf|"
-    r"crypto_generichash\w*|crypto_verify_\w+|sodium_mem\w+|sodium_increment|"
+    r"crypto_generichash\w*|crypto_shorthash\w*|crypto_verify_\w+|sodium_mem\w+|sodium_increment|"
     r"HighwayHash\w*|XXH\w+|svm_\w+|"
     r"__\w*chk|__stack_chk_fail|__cxa_\w+|__gxx_personality_v0|__dso_handle|_Unwind_\w+|__tls_get_addr|"
     r"__errno_location|__libc_single_threaded|__assert_fail|_GLOBAL_OFFSET_TABLE_|__cpu_model|__cpu_indicator_init|"
