@@ -5,17 +5,16 @@
 #include <prometheus/metric_family.h>
 
 #include <initializer_list>
+#include <limits>
 #include <string>
 #include <utility>
 #include <vector>
-
-#include "src/base/histogram.hpp"
 
 namespace driftlock {
 
 template <typename T>
 [[nodiscard]] double seconds(T nanoseconds) {
-  return static_cast<double>(nanoseconds) * 1e-9;
+  return static_cast<double>(nanoseconds) / 1e9;  // exact where * 1e-9 is not: it is read by people
 }
 
 class MetricWriter {
@@ -51,16 +50,20 @@ class MetricWriter {
     gauge(name, help);
     value(number, {});
   }
-  void histogram(const char* name, const char* help, const LatencyHistogram& histogram) {
+  // A family of one histogram: add its buckets in order, each with its own count, then close it
+  // with what lies beyond the last and the sum of all.
+  void histogram(const char* name, const char* help) {
     families_.push_back({name, help, prometheus::MetricType::Histogram, {}});
-    auto& out = families_.back().metric.emplace_back().histogram;
-    for (int bucket = 0; bucket < LatencyHistogram::kBuckets; ++bucket) {
-      out.sample_count += histogram.count(bucket);
-      out.bucket.push_back({out.sample_count, seconds(LatencyHistogram::bound_ns(bucket))});
-    }
-    out.sample_count += histogram.count(LatencyHistogram::kBuckets);
-    out.bucket.push_back({out.sample_count, std::numeric_limits<double>::infinity()});
-    out.sample_sum = seconds(histogram.sum_ns());
+    families_.back().metric.emplace_back();
+  }
+  void bucket(std::uint64_t count, double bound_s) {
+    auto& out = families_.back().metric.back().histogram;
+    out.sample_count += count;
+    out.bucket.push_back({out.sample_count, bound_s});
+  }
+  void end_histogram(std::uint64_t beyond, double sum_s) {
+    bucket(beyond, std::numeric_limits<double>::infinity());
+    families_.back().metric.back().histogram.sample_sum = sum_s;
   }
 
   [[nodiscard]] std::vector<prometheus::MetricFamily> take() { return std::move(families_); }

@@ -49,8 +49,12 @@ void write_operations(MetricWriter& out, const FastPathCounters& counters) {
     out.value(counters.stamps[source].read(),
               {{"source", to_string(static_cast<StampSource>(source))}});
   }
-  out.histogram("driftlock_residence_seconds", "Time from receipt of a datagram to its answer.",
-                counters.residence);
+  out.histogram("driftlock_residence_seconds", "Time from receipt of a datagram to its answer.");
+  for (int i = 0; i < LatencyHistogram::kBuckets; ++i) {
+    out.bucket(counters.residence.count(i), seconds(LatencyHistogram::bound_ns(i)));
+  }
+  out.end_histogram(counters.residence.count(LatencyHistogram::kBuckets),
+                    seconds(counters.residence.sum_ns()));
 }
 
 void write_occupancy(MetricWriter& out, const NodeView& view) {
@@ -147,6 +151,21 @@ void write_port(MetricWriter& out, const NodeView& view) {
   for (const auto& [reason, count] : figures.refused) out.value(count, {{"reason", reason}});
 }
 
+// The probe's buckets, sixteen to a power of two, taken together by powers of two.
+void write_probe_latency(MetricWriter& out, const ProbeHistogram& latency) {
+  out.histogram("driftlock_probe_latency_seconds",
+                "Request to reply at the probe's interface; whatever is longer falls into the last "
+                "but one bucket.");
+  for (int power = 0; power < PROBE_POWERS; ++power) {
+    std::uint64_t count = 0;
+    for (int sub = 0; sub < PROBE_SUB_BUCKETS; ++sub) {
+      count += latency.buckets[static_cast<std::size_t>(power * PROBE_SUB_BUCKETS + sub)];
+    }
+    out.bucket(count, seconds(std::uint64_t{1} << (PROBE_FIRST_POWER + power + 1)));
+  }
+  out.end_histogram(0, seconds(latency.sum_ns));
+}
+
 void write_probe(MetricWriter& out, const PredictorReport& report) {
   const probe_counters& counters = report.probe.counters;
   out.counter("driftlock_probe_datagrams_total", "Datagrams at the probe's interface, by kind.");
@@ -168,11 +187,7 @@ void write_probe(MetricWriter& out, const PredictorReport& report) {
   out.counter("driftlock_probe_events_total", "Sampled events, by whether the ring had room.");
   out.value(counters.events, {{"result", "taken"}});
   out.value(counters.events_lost, {{"result", "lost"}});
-  out.gauge("driftlock_probe_latency_seconds",
-            "Quantiles of request to reply, of the clients that the probe knows.");
-  for (const auto& [quantile, label] : {std::pair{0.5, "0.5"}, {0.9, "0.9"}, {0.99, "0.99"}}) {
-    out.value(seconds(report.probe_latency.quantile_ns(quantile)), {{"quantile", label}});
-  }
+  write_probe_latency(out, report.probe_latency);
   out.counter("driftlock_probe_runs_total",
               "Packets that the probe looked at; counted where kernel.bpf_stats_enabled is 1.",
               report.probe_cost.runs);
@@ -183,8 +198,6 @@ void write_probe(MetricWriter& out, const PredictorReport& report) {
 
 void write_predictor(MetricWriter& out, const PredictorSummary& summary) {
   out.counter("driftlock_predictor_steps_total", "Scorings of all clients.", summary.steps);
-  out.counter("driftlock_predictor_unreadable_total",
-              "Profiles that were being written, left to the next step.", summary.unreadable);
   out.gauge("driftlock_profiles", "Sessions with a profile.", summary.profiles);
   out.gauge("driftlock_profiles_warming", "Profiles too young to score.", summary.warming);
   out.gauge("driftlock_profiles_with_path", "Profiles whose client the probe saw.",

@@ -56,8 +56,7 @@ void PredictorThread::turn() {
   if (probe_) {
     const std::vector<ProbeClient> clients = probe_->read_clients();
     paths = paths_of(clients);
-    found.probe_latency = {};
-    for (const ProbeClient& client : clients) found.probe_latency.add(client.total);
+    for (const ProbeClient& client : clients) found.probe_latency.add(client.recent);
     found.probe = probe_->read_totals();
     found.probe_cost = probe_->read_cost();
     probe_->take_events([](const probe_event& event) {

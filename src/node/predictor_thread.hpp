@@ -20,7 +20,7 @@ namespace driftlock {
 struct PredictorReport {
   bool probing = false;
   ProbeTotals probe;
-  ProbeHistogram probe_latency;  // of all clients that the probe still knows, since they appeared
+  ProbeHistogram probe_latency;  // of all clients, since the probe was attached
   ProbeCost probe_cost;
   bool predicting = false;
   PredictorSummary predictor;
