@@ -1,0 +1,358 @@
+#!/usr/bin/env python3
+"""The daemon as an operator meets it: it refuses a bad configuration and says why, Prometheus scrapes
+it, it loses its clock and stops granting, it crashes and comes back without breaking a promise, and
+it leaves nothing behind.
+
+usage: node_test.py CASE DRIFTLOCKD DRIFTLOCK   (CASE: config, prometheus, clock, restart, end)
+
+All of it on the loopback interface of a network namespace of the test's own.
+"""
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+from netns import Namespace, Process, need_namespaces, run, skip
+
+KEYS = """
+[[client]]
+id = 1
+name = "test"
+key = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
+"""
+
+
+class Site:
+    """A configuration, and the programs that go by it."""
+
+    def __init__(self, folder, namespace, driftlockd, driftlock):
+        self.folder = pathlib.Path(folder)
+        self.namespace = namespace
+        self._programs = driftlockd, driftlock
+        self.admin_socket = self.folder / "admin.sock"
+        self._keys = self.folder / "keys.toml"
+        self._keys.write_text(KEYS)
+        self._keys.chmod(0o600)
+        self.config = self.folder / "driftlockd.toml"
+        self.configure()
+
+    def configure(self, more=""):
+        self.config.write_text(f"""
+[node]
+name = "test-node"
+state_directory = "{self.folder}/state"
+[auth]
+keys_file = "{self._keys}"
+[metrics]
+address = "127.0.0.1:9478"
+[admin]
+socket = "{self.admin_socket}"
+{more}
+""")
+
+    def daemon(self, *options):
+        return Process([self._programs[0], "--config", self.config, *options], self.namespace)
+
+    def client(self, *arguments):
+        return Process(self._client(arguments), self.namespace, self._environment())
+
+    def run_client(self, *arguments):
+        """Runs a client to its end; returns its exit code and what it printed."""
+        ended = subprocess.run(
+            ["ip", "netns", "exec", self.namespace.name, *self._client(arguments)],
+            capture_output=True, text=True, timeout=60, env=self._environment())
+        return ended.returncode, ended.stdout + ended.stderr
+
+    def _environment(self):
+        # Where a detached lock is remembered.
+        return {**os.environ, "XDG_RUNTIME_DIR": str(self.folder)}
+
+    def _client(self, arguments):
+        return [self._programs[1], "--server", "127.0.0.1:4780", "--key-file", str(self._keys),
+                "--admin", str(self.admin_socket), *arguments]
+
+    def forget_detached(self):
+        for record in self.folder.glob("driftlock*/*.json"):
+            record.unlink()
+
+    def ask(self, command, **fields):
+        """One question at the admin socket."""
+        program = ("import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]);"
+                   "s.sendall(sys.argv[2].encode() + b'\\n'); print(s.makefile().readline())")
+        question = json.dumps({"command": command, **fields})
+        return json.loads(run([sys.executable, "-c", program, str(self.admin_socket), question]))
+
+
+def fetch(site, url):
+    program = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1], timeout=10).read().decode())"
+    return run([sys.executable, "-c", program, url], site.namespace)
+
+
+def until(what, check, timeout_s=30):
+    """Waits until check() is true, and returns what it returned."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        found = check()
+        if found:
+            return found
+        if time.monotonic() > deadline:
+            raise AssertionError(f"never: {what}")
+        time.sleep(0.05)
+
+
+def case_config(site):
+    driftlockd = site._programs[0]
+
+    def check_config(text):
+        site.config.write_text(text)
+        ended = subprocess.run([driftlockd, "--check-config", str(site.config)],
+                               capture_output=True, text=True, timeout=30)
+        return ended.returncode, ended.stdout + ended.stderr
+
+    site.configure()
+    code, said = check_config(site.config.read_text())
+    assert code == 0 and "good" in said, said
+
+    code, said = check_config("[port]\nudp_port = 99999\nkind = 5\n[limits]\nlocks = 1\n[what]\n"
+                              "[auth]\nkeys_file = \"/nowhere/keys.toml\"\n")
+    assert code == 2, said
+    for part in [f"{site.config}:2: port.udp_port = 99999: allowed is 0 to 65535",
+                 ":3: port.kind = 5", ":5: limits.locks: no such option", "what: no such section",
+                 "auth.keys_file: /nowhere/keys.toml"]:
+        assert part in said, f"{part!r} not in:\n{said}"
+
+    # It does not start with such a file either.
+    with site.daemon() as daemon:
+        assert daemon.wait() == 2, daemon.output
+        assert "port.udp_port" in daemon.output
+
+    # Mistakes that only the machine can tell.
+    def refused(more, part):
+        site.configure(more)
+        with site.daemon() as refusing:
+            assert refusing.wait() == 1, refusing.output
+            assert part in refusing.output, refusing.output
+        assert not site.admin_socket.exists(), "a refused start leaves nothing behind"
+
+    refused("[port]\nkind = \"dpdk\"\naddress = \"10.0.0.1\"\n"
+            "device = \"net_af_packet0,iface=none0\"\n", "net_af_packet0")
+    refused("[port]\naddress = \"192.0.2.77\"\n", "192.0.2.77")
+    refused("[probe]\ninterface = \"none0\"\n", "probe.interface: ")
+    refused("[clock]\nsource = \"phc\"\nphc_device = \"/dev/ptp99\"\n", "clock.phc_device: ")
+    site.configure()
+    site.config.with_name("keys.toml").chmod(0o644)
+    with site.daemon() as daemon:
+        assert daemon.wait() == 1 and "chmod 600" in daemon.output, daemon.output
+    site.config.with_name("keys.toml").chmod(0o600)
+
+    # What is printed is what is in effect, and is itself a configuration.
+    site.configure("[limits]\nlocks_max = 777\n")
+    printed = run([driftlockd, "--config", str(site.config), "--print-config", "--set",
+                   "port.udp_port=5555"])
+    assert "locks_max = 777" in printed and "udp_port = 5555" in printed, printed
+    code, said = check_config(printed)
+    assert code == 0, said
+
+
+def case_prometheus(site):
+    for program in ["prometheus", "promtool"]:
+        if shutil.which(program) is None:
+            skip(f"no {program} here (Debian package prometheus)")
+    site.configure("[clock]\nsource = \"simulated\"\n[predict]\ninterval_ms = 100\n"
+                   "[probe]\ninterface = \"lo\"\n")
+    with site.daemon() as daemon:
+        url = daemon.wait_for("^driftlockd ready: .*metrics=([^ ]+)").group(1)
+        for _ in range(3):
+            code, said = site.run_client("run", "demo", "--", "true")
+            assert code == 0, said
+        with site.client("lock", "held") as holder:
+            holder.wait_for("held|token")
+
+            text = fetch(site, url)
+            linted = subprocess.run(["promtool", "check", "metrics"], input=text,
+                                    capture_output=True, text=True, timeout=30)
+            assert linted.returncode == 0 and linted.stdout + linted.stderr == "", (
+                linted.stdout + linted.stderr)
+
+            config = site.folder / "prometheus.yml"
+            config.write_text("global: {scrape_interval: 1s, scrape_timeout: 1s}\n"
+                              "scrape_configs:\n- job_name: driftlock\n"
+                              "  static_configs: [{targets: ['127.0.0.1:9478']}]\n")
+            with Process(["prometheus", f"--config.file={config}",
+                          f"--storage.tsdb.path={site.folder}/tsdb",
+                          "--web.listen-address=127.0.0.1:9090"], site.namespace) as prometheus:
+                prometheus.wait_for("ready to receive web requests")
+                query_series(site)
+                assert prometheus.stop() == 0, prometheus.output
+    print("promtool found nothing; Prometheus returned every series")
+
+
+def query_series(site):
+    def query(expression):
+        from urllib.parse import quote
+        answer = json.loads(fetch(site, f"http://127.0.0.1:9090/api/v1/query?query={quote(expression)}"))
+        assert answer["status"] == "success", answer
+        return [float(series["value"][1]) for series in answer["data"]["result"]]
+
+    expected = {
+        'up{job="driftlock"}': lambda value: value == 1,
+        'driftlock_operations_total{operation="acquire",result="ok"}': lambda value: value >= 4,
+        'driftlock_operations_total{operation="release",result="ok"}': lambda value: value >= 3,
+        "driftlock_locks": lambda value: value == 1,
+        "driftlock_sessions": lambda value: value == 1,
+        "driftlock_locks_limit": lambda value: value == 65536,
+        'driftlock_clock_state{state="SYNC"}': lambda value: value == 1,
+        "driftlock_clock_hard_half_width_seconds": lambda value: 0 < value < 0.001,
+        "driftlock_clock_frequency_offset_ratio": lambda value: abs(value) < 1e-3,
+        "histogram_quantile(0.5, driftlock_residence_seconds_bucket)":
+            lambda value: 0 < value < 1,
+        'driftlock_probe_datagrams_total{kind="reply"}': lambda value: value >= 8,
+        "histogram_quantile(0.5, driftlock_probe_latency_seconds_bucket)":
+            lambda value: 0 < value < 1,
+        "driftlock_predictor_steps_total": lambda value: value >= 1,
+        "driftlock_profiles": lambda value: value >= 1,
+        "sum(driftlock_datagrams_rejected_total)": lambda value: value == 0,
+        'driftlock_build_info{version!=""}': lambda value: value == 1,
+    }
+    for expression, fits in expected.items():
+        seen = []
+
+        def met():
+            seen[:] = query(expression)
+            return len(seen) == 1 and fits(seen[0])
+
+        until(f"{expression} (last seen {seen})", met)
+        print(f"{expression} = {seen[0]}")
+
+
+def case_clock(site):
+    site.configure("[clock]\nsource = \"simulated\"\ninterval_ms = 50\nholdover_after_ms = 500\n"
+                   "lost_half_width_ns = 200000\n")
+    with site.daemon() as daemon:
+        daemon.wait_for("^driftlockd ready")
+        assert site.ask("clock")["state"] == "SYNC"
+        code, said = site.run_client("run", "before", "--", "true")
+        assert code == 0, said
+        with site.client("lock", "kept", "--term", "60s") as holder:
+            holder.wait_for("held|token")
+            assert site.ask("rehearse", unreadable=True)["unreadable"] is True
+            until("HOLDOVER", lambda: site.ask("clock")["state"] == "HOLDOVER")
+            # In holdover the bound still holds, and locks are granted.
+            code, said = site.run_client("run", "in-holdover", "--", "true")
+            assert code == 0, said
+            lost = until("LOST", lambda: (now := site.ask("clock"))["state"] == "LOST" and now)
+            assert "earliest_ns" not in lost, "a lost clock states no time"
+            assert "does not answer" in lost["trouble"], lost
+            # Nothing new is granted, and the answer says why; what is held stays held.
+            code, said = site.run_client("--json", "lock", "after", "--try")
+            assert code != 0 and "clock_lost" in said, (code, said)
+            held = site.ask("holders")["locks"]
+            assert [lock["key"] for lock in held] == ["kept"], held
+            text = fetch(site, "http://127.0.0.1:9478/metrics")
+            assert 'driftlock_clock_state{state="LOST"} 1' in text
+            assert "driftlock_clock_hard_half_width_seconds" not in text
+            # The source is back: so is the service.
+            site.ask("rehearse", unreadable=False)
+            until("SYNC", lambda: site.ask("clock")["state"] == "SYNC")
+            code, said = site.run_client("run", "afterwards", "--", "true")
+            assert code == 0, said
+        assert daemon.stop() == 0, daemon.output
+        for state in ["HOLDOVER", "LOST", "SYNC"]:
+            assert f"clock state={state}" in daemon.output, daemon.output
+
+
+def token_of(said):
+    return int(re.search(r'"token": ?(\d+)', said).group(1))
+
+
+def case_restart(site):
+    site.configure("[clock]\nsource = \"simulated\"\n[lease]\nterm_default_ms = 2000\n")
+    with site.daemon() as daemon:
+        daemon.wait_for("^driftlockd ready")
+        code, said = site.run_client("--json", "lock", "crashed", "--detach", "--term", "3s")
+        assert code == 0, said
+        first_token = token_of(said)
+        lease_end = site.ask("holders")["locks"][0]["holders"][0]["lease_end_ns"]
+        daemon.send_signal(signal.SIGKILL)
+        daemon.wait()
+    assert site.admin_socket.exists(), "a killed daemon leaves its socket"
+    with site.daemon() as daemon:
+        daemon.wait_for("^driftlockd ready")
+        status = site.ask("status")
+        assert status["epoch"] == 2 and status["ready"] is False, status
+        code, said = site.run_client("--json", "lock", "crashed", "--try")
+        assert code != 0 and "not_ready" in said, (code, said)
+        site.forget_detached()
+        code, said = site.run_client("--json", "lock", "crashed", "--detach", "--wait", "60s")
+        assert code == 0, said
+        assert token_of(said) > first_token, said
+        assert site.ask("clock")["earliest_ns"] > lease_end, "granted before the old lease's end"
+        # A second daemon cannot take the state away from the first.
+        with site.daemon("--set", "port.udp_port=4781", "--set", "metrics.address=", "--set",
+                         f"admin.socket={site.folder}/other.sock") as second:
+            assert second.wait() == 1 and "another driftlockd" in second.output, second.output
+        second_token = token_of(said)
+        lease_end = site.ask("holders")["locks"][0]["holders"][0]["lease_end_ns"]
+        assert daemon.stop() == 0, daemon.output
+    # After an orderly end, the leases themselves say how long to wait.
+    recorded = (site.folder / "state" / "life").read_text()
+    assert recorded.split() == ["epoch", "2", "horizon_tai_ns", str(lease_end)], recorded
+    with site.daemon() as daemon:
+        daemon.wait_for("^driftlockd ready")
+        site.forget_detached()
+        code, said = site.run_client("--json", "lock", "crashed", "--detach", "--wait", "60s")
+        assert code == 0 and token_of(said) > second_token, said
+        assert daemon.stop() == 0, daemon.output
+
+
+def bpf_programs():
+    listed = subprocess.run(["bpftool", "-j", "prog", "list"], capture_output=True, text=True)
+    if listed.returncode != 0:
+        return None
+    return {program["id"] for program in json.loads(listed.stdout)
+            if program.get("name", "").startswith("lock_probe")}
+
+
+def case_end(site):
+    site.configure("[clock]\nsource = \"simulated\"\n[probe]\ninterface = \"lo\"\n")
+    before = bpf_programs()
+    queues = run(["tc", "qdisc", "show", "dev", "lo"], site.namespace)
+    for number in [signal.SIGTERM, signal.SIGINT]:
+        with site.daemon() as daemon:
+            daemon.wait_for("^driftlockd ready")
+            assert site.admin_socket.stat().st_mode & 0o777 == 0o660
+            assert "clsact" in run(["tc", "qdisc", "show", "dev", "lo"], site.namespace)
+            # With sessions open, a silent peer at the admin socket, and a command under way.
+            with site.client("run", "busy", "--", "sleep", "60") as client:
+                until("the lock is held", lambda: site.ask("status")["locks"] == 1)
+                daemon.send_signal(number)
+                assert daemon.wait(timeout_s=15) == 0, daemon.output
+                client.send_signal(signal.SIGKILL)
+        assert not site.admin_socket.exists()
+        assert run(["tc", "qdisc", "show", "dev", "lo"], site.namespace) == queues
+        if before is not None:
+            until("the probe's programs are gone", lambda: bpf_programs() <= before)
+        left = {path.name for path in site.folder.iterdir()}
+        assert left == {"driftlockd.toml", "keys.toml", "state"}, left
+        listening = run(["ss", "-Hlntu"], site.namespace)
+        assert listening == "", listening
+        # Leases of this life would hold up the next one's clients.
+        shutil.rmtree(site.folder / "state")
+
+
+def main():
+    case, driftlockd, driftlock = sys.argv[1:]
+    need_namespaces()
+    with tempfile.TemporaryDirectory(prefix="dl") as folder, Namespace("node") as namespace:
+        globals()[f"case_{case}"](Site(folder, namespace, driftlockd, driftlock))
+
+
+if __name__ == "__main__":
+    main()
