@@ -34,6 +34,46 @@ void put_big32(std::uint8_t* to, std::uint32_t value) {
   wire::store(to, __builtin_bswap32(value));
 }
 
+// Words of 32 bits are added into 64: carries need no care below 2^32 of them, and 2^16 = 1 modulo
+// 2^16 - 1, so that the width of the word does not matter to folded().
+using Pair = std::uint64_t __attribute__((vector_size(16)));
+inline std::uint64_t halves(std::uint64_t word) {
+  return (word & 0xFFFFFFFFU) + (word >> 32);
+}
+
+inline std::uint64_t sum_of(const std::uint8_t* at, std::size_t left, std::uint64_t start) {
+  Pair even = {start, 0};
+  Pair odd = {0, 0};
+  for (; left >= sizeof(Pair); left -= sizeof(Pair), at += sizeof(Pair)) {
+    const auto words = wire::load<Pair>(at);
+    even += words & 0xFFFFFFFFU;
+    odd += words >> 32;
+  }
+  even += odd;
+  std::uint64_t sum = even[0] + even[1];
+  if (left >= 8) {
+    sum += halves(wire::load<std::uint64_t>(at));
+    left -= 8;
+    at += 8;
+  }
+  std::uint64_t rest = 0;
+  if (left > 0) std::memcpy(&rest, at, left);
+  return sum + halves(rest);
+}
+
+inline std::uint64_t sum_of_ipv4_header(const std::uint8_t* header) {
+  return halves(wire::load<std::uint64_t>(header)) + halves(wire::load<std::uint64_t>(header + 8)) +
+         wire::load<std::uint32_t>(header + 16);
+}
+
+inline std::uint16_t folded(std::uint64_t sum) {
+  sum = halves(sum);
+  sum = (sum & 0xFFFFU) + (sum >> 16);
+  sum = (sum & 0xFFFFU) + (sum >> 16);
+  sum = (sum & 0xFFFFU) + (sum >> 16);
+  return static_cast<std::uint16_t>(~sum);
+}
+
 // What comes after the Ethernet header, tag included.
 struct Link {
   std::uint16_t type = 0;
@@ -80,7 +120,7 @@ Refusal parse_ipv4(const Interface& self, std::span<const std::uint8_t> frame, s
     return Refusal::kBadIpv4;
   }
   if (frame.size() - offset < total_bytes) return Refusal::kTruncated;
-  if (checksum == Ipv4Checksum::kVerify && fold(ones_sum({header, header_bytes})) != 0) {
+  if (checksum == Ipv4Checksum::kVerify && folded(sum_of(header, header_bytes, 0)) != 0) {
     return Refusal::kBadIpv4Checksum;
   }
   // More fragments to come, or not the first of them.
@@ -160,32 +200,48 @@ const char* to_string(Refusal refusal) {
 }
 
 std::uint64_t ones_sum(std::span<const std::uint8_t> bytes, std::uint64_t start) {
-  // Words of 32 bits are added into 64: carries need no care below 2^32 of them, and two sums run
-  // side by side. 2^16 = 1 modulo 2^16 - 1, so the width of the word does not matter to fold().
-  const std::uint8_t* at = bytes.data();
-  std::size_t left = bytes.size();
-  std::uint64_t even = start;
-  std::uint64_t odd = 0;
-  for (; left >= 8; left -= 8, at += 8) {
-    const auto word = wire::load<std::uint64_t>(at);
-    even += word & 0xFFFFFFFFU;
-    odd += word >> 32;
-  }
-  std::uint64_t rest = 0;
-  if (left > 0) std::memcpy(&rest, at, left);
-  return even + odd + (rest & 0xFFFFFFFFU) + (rest >> 32);
+  return sum_of(bytes.data(), bytes.size(), start);
 }
 
 std::uint16_t fold(std::uint64_t sum) {
-  sum = (sum & 0xFFFFFFFFU) + (sum >> 32);
-  sum = (sum & 0xFFFFU) + (sum >> 16);
-  sum = (sum & 0xFFFFU) + (sum >> 16);
-  sum = (sum & 0xFFFFU) + (sum >> 16);
-  return static_cast<std::uint16_t>(~sum);
+  return folded(sum);
 }
+
+namespace {
+
+// The frame that all but a few are: untagged, no IPv4 options, whole, for us. False says nothing:
+// the long way finds out what it is.
+bool parse_plain(const Interface& self, std::span<const std::uint8_t> frame, Ipv4Checksum checksum,
+                 View& view) {
+  constexpr std::size_t kHeaders = kEthernetBytes + kIpv4Bytes + kUdpBytes;
+  if (frame.size() < kHeaders || self.vlan != 0) return false;
+  const std::uint8_t* const ipv4 = frame.data() + kEthernetBytes;
+  const std::uint8_t* const udp = ipv4 + kIpv4Bytes;
+  const std::uint32_t source = big32(ipv4 + 12);
+  const std::size_t total_bytes = big16(ipv4 + 2);
+  const std::size_t udp_bytes = big16(udp + 4);
+  const std::uint16_t source_port = big16(udp);
+  const bool plain =
+      big16(&frame[12]) == kTypeIpv4 && to_own_mac(self, frame.data()) && ipv4[0] == 0x45 &&
+      (big16(ipv4 + 6) & 0x3FFF) == 0 && ipv4[9] == kProtocolUdp && big32(ipv4 + 16) == self.ipv4 &&
+      total_bytes == udp_bytes + kIpv4Bytes && total_bytes <= frame.size() - kEthernetBytes &&
+      udp_bytes >= kUdpBytes && big16(udp + 2) == self.udp_port && source_port != 0 &&
+      !is_martian(self, source);
+  if (!plain) return false;
+  if (checksum == Ipv4Checksum::kVerify && folded(sum_of_ipv4_header(ipv4)) != 0) return false;
+  view.payload_offset = kHeaders;
+  view.payload_length = static_cast<std::uint16_t>(udp_bytes - kUdpBytes);
+  view.peer.ipv4 = source;
+  view.peer.udp_port = source_port;
+  std::memcpy(view.peer.mac.data(), &frame[6], 6);
+  return true;
+}
+
+}  // namespace
 
 Refusal parse(const Interface& self, std::span<const std::uint8_t> frame, Ipv4Checksum checksum,
               View& view) {
+  if (parse_plain(self, frame, checksum, view)) return Refusal::kNone;
   Link link;
   if (const Refusal refusal = parse_link(self, frame, link); refusal != Refusal::kNone) {
     return refusal;
@@ -270,18 +326,18 @@ std::uint8_t* HeaderWriter::write(std::uint8_t* payload, std::uint16_t length, c
       __builtin_bswap16(static_cast<std::uint16_t>(length + kUdpBytes + kIpv4Bytes));
   wire::store(ipv4 + 2, ipv4_bytes);
   wire::store(ipv4 + 16, destination);
-  wire::store(ipv4 + 10, fold(ipv4_sum_ + ipv4_bytes + destination));
+  wire::store(ipv4 + 10, folded(ipv4_sum_ + ipv4_bytes + destination));
   wire::store(udp + 2, port);
   wire::store(udp + 4, udp_bytes);
   const std::uint64_t pseudo = pseudo_sum_ + destination + udp_bytes;
   if (checksums == Checksums::kLeftToDevice) {
     // The complement of the checksum: the device adds the rest and complements.
-    wire::store(udp + 6, static_cast<std::uint16_t>(~fold(pseudo)));
+    wire::store(udp + 6, static_cast<std::uint16_t>(~folded(pseudo)));
     return begin;
   }
   // The header's words are added from registers: they are still on their way to memory.
   const std::uint16_t checksum =
-      fold(ones_sum({payload, length}, pseudo + own_port_ + port + udp_bytes));
+      folded(sum_of(payload, length, pseudo + own_port_ + port + udp_bytes));
   // Zero means "none" (RFC 768); all ones is the same sum.
   wire::store(udp + 6, checksum == 0 ? std::uint16_t{0xFFFF} : checksum);
   return begin;

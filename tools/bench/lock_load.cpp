@@ -57,8 +57,9 @@ std::size_t LockLoad::write_open(std::size_t index, std::uint8_t* payload) {
 }
 
 void LockLoad::take_open_reply(std::size_t index, const std::uint8_t* payload, std::size_t length) {
-  DRIFTLOCK_ASSERT(length == wire::datagram_bytes(1));
+  if (length != wire::datagram_bytes(1)) return;
   const auto reply = wire::load<wire::OpenReply>(wire::record(payload, 0));
+  if (reply.op != wire::Op::kOpen) return;  // left over from a load before
   SessionState& session = sessions_[index];
   if (reply.status == wire::Status::kCookie) {
     session.cookie = reply.cookie;
@@ -70,8 +71,8 @@ void LockLoad::take_open_reply(std::size_t index, const std::uint8_t* payload, s
       derive_session_key(options_.client_key, session.nonce, reply.node_nonce, reply.session_id);
 }
 
-std::size_t LockLoad::write_request(std::size_t index, std::uint8_t* payload) const {
-  const Lane& lane = lanes_[index];
+std::size_t LockLoad::write_request(std::size_t index, std::uint8_t* payload) {
+  Lane& lane = lanes_[index];
   const SessionState& session = sessions_[index / kSlotsPerSession];
   wire::Request request;
   request.op = lane.releasing ? wire::Op::kRelease : wire::Op::kAcquire;
@@ -82,28 +83,32 @@ std::size_t LockLoad::write_request(std::size_t index, std::uint8_t* payload) co
   wire::store(wire::record(payload, 0), request);
   wire::Header header;
   header.session_id = session.id;
-  header.nonce = index;
+  header.nonce = std::uint64_t{++lane.attempt} << 32 | index;
   return sign(session.key, header, payload);
 }
 
-std::size_t LockLoad::take_reply(const std::uint8_t* payload, std::size_t length) {
+std::size_t LockLoad::take(const std::uint8_t* payload, std::size_t length) {
   if (length != wire::datagram_bytes(1)) return lanes_.size();
   const auto header = wire::load<wire::Header>(payload);
-  if (header.kind != wire::Kind::kReply || header.nonce >= lanes_.size()) return lanes_.size();
-  const std::size_t index = header.nonce;
+  const auto index = static_cast<std::uint32_t>(header.nonce);
+  if (index >= lanes_.size() || header.nonce >> 32 != lanes_[index].attempt) return lanes_.size();
+  if (header.kind == wire::Kind::kReply) {
+    take_reply(index, wire::load<wire::Reply>(wire::record(payload, 0)));
+  }
+  return index;
+}
+
+void LockLoad::take_reply(std::size_t index, const wire::Reply& reply) {
   Lane& lane = lanes_[index];
-  const auto reply = wire::load<wire::Reply>(wire::record(payload, 0));
-  if (reply.sequence != lane.sequence) return lanes_.size();  // a repeat's second answer
-  if (reply.status != wire::Status::kOk) {
-    std::fprintf(stderr, "lane %zu: %s was answered %s\n", index, wire::to_string(reply.op),
-                 wire::to_string(reply.status));
-    DRIFTLOCK_ASSERT(reply.status == wire::Status::kOk);
+  if (reply.status != wire::Status::kOk || reply.sequence != lane.sequence) {
+    std::fprintf(stderr, "lane %zu: %s %u was answered %s %u\n", index, wire::to_string(reply.op),
+                 lane.sequence, wire::to_string(reply.status), std::uint32_t{reply.sequence});
+    DRIFTLOCK_ASSERT(false && "the node serves the load");
   }
   if (!lane.releasing) tokens_[lane.key] = reply.token;
   ++replies_;
   ++lane.sequence;
   choose_next(index);
-  return index;
 }
 
 // A lane's keys are those that leave its number when divided by the count of lanes.

@@ -30,14 +30,18 @@ class LockLoad {
   [[nodiscard]] std::size_t sessions() const { return sessions_.size(); }
   [[nodiscard]] std::size_t lanes() const { return lanes_.size(); }
 
-  // Opening session `index`: write, have it answered, take; twice (the first answer is a cookie).
+  // Opening session `index`: write, have it answered, take, until it is open (the first answer is a
+  // cookie).
+  [[nodiscard]] bool is_open(std::size_t index) const { return sessions_[index].id != 0; }
   std::size_t write_open(std::size_t index, std::uint8_t* payload);
   void take_open_reply(std::size_t index, const std::uint8_t* payload, std::size_t length);
 
-  // The lane's next request, signed; the same again until its reply is taken. Returns its length.
-  std::size_t write_request(std::size_t lane, std::uint8_t* payload) const;
-  // The lane whose reply it was; lanes() where it is none (an echoed request, a push).
-  std::size_t take_reply(const std::uint8_t* payload, std::size_t length);
+  // The lane's next request, signed; the same operation again until its reply is taken. Returns its
+  // length.
+  std::size_t write_request(std::size_t lane, std::uint8_t* payload);
+  // The lane whose newest request this answers or echoes; lanes() where it is anything else. Takes
+  // note of a reply.
+  std::size_t take(const std::uint8_t* payload, std::size_t length);
 
   // Every key of every lane is held, so that from now on the table's size stays.
   [[nodiscard]] bool filled() const { return lanes_unfilled_ == 0; }
@@ -52,10 +56,12 @@ class LockLoad {
   };
   struct Lane {
     std::uint32_t sequence = 1;  // of the request outstanding
+    std::uint32_t attempt = 0;   // of all that were sent: tells the newest from those given up
     std::size_t key = 0;         // that it is about
     bool releasing = false;
     bool filled = false;
   };
+  void take_reply(std::size_t lane, const wire::Reply& reply);
   void choose_next(std::size_t lane);
 
   LoadOptions options_;
