@@ -3,13 +3,15 @@
 than the node and a relay between them that drops, duplicates and reorders 1% each, both ways: no
 lock is held twice, every operation is answered, nothing is left behind.
 
-usage: lossy_network.py LOCK_NODE RELAY LOCK_STORM (af_xdp | af_packet | socket) [PAIRS [SEED]]
+usage: lossy_network.py DRIFTLOCKD RELAY LOCK_STORM (af_xdp | af_packet | socket) [PAIRS [SEED]]
 """
 
 import os
+import pathlib
 import re
 import sys
 import tempfile
+import time
 
 from netns import Namespace, Process, VethPair, need_namespaces, run, skip
 
@@ -17,22 +19,62 @@ NODE = "10.99.2.1"
 USER = "10.99.2.2"
 UDP_PORT = 4780
 RELAY_PORT = 4781
+METRICS = "127.0.0.1:9478"
 SESSIONS = 50
 KEYS = 1000
 PER_CENT = "1"
 
 
-def node_command(program, kind, interface, key_file):
-    if kind == "socket":
-        return [program, "socket", NODE, UDP_PORT, key_file]
-    return [program, "dpdk", f"net_{kind}0,iface={interface}", NODE, UDP_PORT, key_file]
+def write_configuration(directory, kind, interface):
+    """Returns the paths of the node's configuration and of the key file."""
+    folder = pathlib.Path(directory)
+    keys = folder / "keys.toml"
+    keys.touch(mode=0o600)
+    keys.write_text(f'[[client]]\nid = 1\nname = "storm"\nkey = "{os.urandom(32).hex()}"\n')
+    port = 'kind = "socket"' if kind == "socket" else (
+        f'kind = "dpdk"\ndevice = "net_{kind}0,iface={interface}"')
+    config = folder / "driftlockd.toml"
+    config.write_text(f"""
+[node]
+state_directory = "{folder}/state"
+[port]
+{port}
+address = "{NODE}"
+udp_port = {UDP_PORT}
+[clock]
+trust_unsynchronized = true
+[auth]
+keys_file = "{keys}"
+[metrics]
+address = "{METRICS}"
+[admin]
+socket = "{folder}/admin.sock"
+""")
+    return config, keys
 
 
-def write_key_file(directory):
-    path = os.path.join(directory, "keys.toml")
-    with open(path, "w", encoding="ascii", opener=lambda p, f: os.open(p, f, 0o600)) as file:
-        file.write(f'[[client]]\nid = 1\nname = "storm"\nkey = "{os.urandom(32).hex()}"\n')
-    return path
+def fetch_metrics(namespace):
+    program = ("import sys, urllib.request as r;"
+               "print(r.urlopen(sys.argv[1], timeout=10).read().decode())")
+    return run([sys.executable, "-c", program, f"http://{METRICS}/metrics"], namespace)
+
+
+def value_of(metrics, name):
+    return float(re.search(rf"^{name}(?:{{[^}}]*}})? (\S+)$", metrics, re.M).group(1))
+
+
+def wait_until_empty(namespace):
+    """Sessions whose closing was lost end with their lease."""
+    names = [f"driftlock_{what}" for what in ("sessions", "locks", "holders", "waiters")]
+    deadline = time.monotonic() + 30
+    while True:
+        metrics = fetch_metrics(namespace)
+        left = {name: value_of(metrics, name) for name in names}
+        if not any(left.values()):
+            return metrics
+        if time.monotonic() > deadline:
+            raise AssertionError(f"left behind: {left}")
+        time.sleep(0.2)
 
 
 def check_relay(output):
@@ -46,17 +88,17 @@ def check_relay(output):
 
 
 def main():
-    lock_node, relay, lock_storm, kind = sys.argv[1:5]
+    driftlockd, relay, lock_storm, kind = sys.argv[1:5]
     pairs = sys.argv[5] if len(sys.argv) > 5 else "100000"
     seed = sys.argv[6] if len(sys.argv) > 6 else "20261124"
     need_namespaces()
     with tempfile.TemporaryDirectory() as directory, Namespace("node") as node, \
             Namespace("user") as user, VethPair(
                 node, f"{NODE}/24" if kind == "socket" else None, user, f"{USER}/24") as veth:
-        key_file = write_key_file(directory)
-        with Process(node_command(lock_node, kind, veth.left, key_file), node) as server:
+        config, keys = write_configuration(directory, kind, veth.left)
+        with Process([driftlockd, "--config", config], node) as server:
             try:
-                server.wait_for("^ready")
+                server.wait_for("ready")
             except AssertionError:
                 if kind == "af_xdp" and re.search("not supported|Operation not", server.output):
                     skip(f"no AF_XDP here: {server.output}")
@@ -64,15 +106,15 @@ def main():
             relay_command = [relay, USER, RELAY_PORT, NODE, UDP_PORT, seed] + [PER_CENT] * 3
             with Process(relay_command, user) as middle:
                 middle.wait_for("^ready")
-                print(run([lock_storm, f"{USER}:{RELAY_PORT}", key_file, str(SESSIONS), pairs,
+                print(run([lock_storm, f"{USER}:{RELAY_PORT}", str(keys), str(SESSIONS), pairs,
                            str(KEYS), seed], user, timeout_s=400), flush=True)
-                # Sessions whose closing was lost end with their lease.
-                server.wait_for("sessions 0 locks 0 holders 0 waiters 0", after=f"sessions {SESSIONS}")
+                metrics = wait_until_empty(node)
                 assert middle.stop() == 0, middle.output
                 print(middle.output)
                 check_relay(middle.output)
+            for name in ("operations", "receive_stamps", "sessions_expired", "datagrams_received"):
+                print(*re.findall(rf"^driftlock_{name}_total.* [1-9]\S*$", metrics, re.M), sep="\n")
             assert server.stop() == 0, server.output
-            print("\n".join(server.output.splitlines()[-25:]))
 
 
 if __name__ == "__main__":

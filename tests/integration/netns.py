@@ -138,19 +138,13 @@ class Process:
             self._ended = True
             self._changed.notify_all()
 
-    def wait_for(self, pattern, timeout_s=30, after=None):
-        """Waits for a line that matches (one that follows a line matching `after`, where given), and
-        returns the match."""
-        if after is not None:
-            self.wait_for(after, timeout_s)
+    def wait_for(self, pattern, timeout_s=30):
+        """Waits for a line that matches, and returns the match."""
         deadline = time.monotonic() + timeout_s
         seen = 0
         with self._changed:
             while True:
                 for line in self._lines[seen:]:
-                    if after is not None:
-                        after = None if re.search(after, line) else after
-                        continue
                     match = re.search(pattern, line)
                     if match:
                         return match
