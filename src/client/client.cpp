@@ -30,7 +30,7 @@ Lock& Lock::operator=(Lock&& other) noexcept {
   if (this == &other) return *this;
   if (client_ != nullptr) client_->release_later(*this);
   client_ = std::exchange(other.client_, nullptr);
-  lease_ = std::move(other.lease_);
+  view_ = std::move(other.view_);
   key_ = std::move(other.key_);
   namespace_id_ = other.namespace_id_;
   token_ = other.token_;
@@ -44,14 +44,14 @@ Lock::~Lock() {
 
 client::HolderState Lock::state() const {
   if (client_ == nullptr) return client::HolderState::kLost;
-  return lease_->state(client_->clock_->local_ns());
+  return view_->state(client_->clock_->local_ns());
 }
 
 Nanoseconds Lock::remaining_ns() const {
   if (client_ == nullptr) return 0;
   const Nanoseconds now = client_->clock_->local_ns();
-  if (lease_->state(now) == client::HolderState::kLost) return 0;
-  return std::max<Nanoseconds>(lease_->safe_until_ns() - now, 0);
+  if (view_->state(now) == client::HolderState::kLost) return 0;
+  return std::max<Nanoseconds>(view_->safe_until_ns() - now, 0);
 }
 
 Client::Client(ClientOptions options, std::unique_ptr<client::Transport> transport,
@@ -273,14 +273,14 @@ Lock Client::adopt(const Operation& operation, const Completion& granted) {
   lock.namespace_id_ = operation.name.namespace_id;
   lock.token_ = granted.reply.token;
   lock.lease_end_ns_ = granted.reply.lease_end_ns;
-  lock.lease_ = granted.lease;
+  lock.view_ = granted.lock;
   return lock;
 }
 
 Result<wire::Status> Client::unlock(Lock& lock) {
   if (lock.client_ == nullptr) return wire::Status::kNotHeld;
   lock.client_ = nullptr;
-  if (lock.lease_->lost()) return wire::Status::kNoSession;
+  if (lock.view_->lost()) return wire::Status::kNoSession;
   return unlock(lock.key_, lock.token_);
 }
 
@@ -294,7 +294,7 @@ Result<wire::Status> Client::unlock(std::string_view key, std::uint64_t token) {
 }
 
 void Client::release_later(const Lock& lock) {
-  if (lock.lease_->lost()) return;
+  if (lock.view_->lost()) return;
   Result<Operation> operation = name(wire::Op::kRelease, lock.key_);
   operation->token = lock.token_;
   start(*operation, nullptr);

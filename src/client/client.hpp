@@ -67,7 +67,7 @@ class Lock {
  private:
   friend class Client;
   Client* client_ = nullptr;
-  std::shared_ptr<client::LeaseView> lease_;
+  std::shared_ptr<client::LockView> view_;
   std::string key_;
   std::uint16_t namespace_id_ = 0;
   std::uint64_t token_ = 0;

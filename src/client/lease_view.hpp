@@ -6,6 +6,8 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
+#include <utility>
 
 #include "src/base/time.hpp"
 
@@ -58,6 +60,26 @@ class LeaseView {
  private:
   std::atomic<Nanoseconds> safe_until_ns_{kLongAgo};
   std::atomic<Nanoseconds> jeopardy_from_ns_{kLongAgo};
+  std::atomic<bool> lost_{false};
+};
+
+// One lock as its holder sees it: held while its session's lease is, unless it was lost alone
+// (taken over by another under a higher token, or not reclaimed after the node's restart).
+class LockView {
+ public:
+  explicit LockView(std::shared_ptr<LeaseView> lease) : lease_(std::move(lease)) {}
+
+  [[nodiscard]] HolderState state(Nanoseconds local_ns) {
+    return lost_.load(std::memory_order_acquire) ? HolderState::kLost : lease_->state(local_ns);
+  }
+  [[nodiscard]] Nanoseconds safe_until_ns() const { return lease_->safe_until_ns(); }
+  [[nodiscard]] bool lost() const {
+    return lost_.load(std::memory_order_acquire) || lease_->lost();
+  }
+  void lose() { lost_.store(true, std::memory_order_release); }
+
+ private:
+  const std::shared_ptr<LeaseView> lease_;
   std::atomic<bool> lost_{false};
 };
 

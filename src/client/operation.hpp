@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "src/base/assert.hpp"
 #include "src/base/time.hpp"
@@ -33,15 +34,22 @@ struct LockName {
   friend bool operator==(const LockName&, const LockName&) = default;
 };
 
+struct GroupMember {
+  LockName name;
+  wire::Mode mode = wire::Mode::kExclusive;  // or shared
+};
+
 struct Operation {
-  wire::Op op = wire::Op::kNone;  // acquire, release, query, time or renew
+  wire::Op op = wire::Op::kNone;  // acquire, acquire group, release, convert, query or time
   LockName name;
   wire::Mode mode = wire::Mode::kExclusive;
   std::uint16_t permits = 0;  // semaphore: how many of permits_max
   std::uint16_t permits_max = 0;
-  Nanoseconds wait_ns = 0;  // acquire: 0 = try
-  std::uint64_t token = 0;  // release
-  Nanoseconds hold_ns = 0;  // acquire: how long the lock will be held; 0 = as predicted
+  Nanoseconds wait_ns = 0;         // acquire: 0 = try
+  std::uint64_t token = 0;         // release, convert
+  bool take_over = false;          // acquire, in a namespace whose policy is `fence`
+  std::vector<GroupMember> group;  // acquire group: 1 to wire::kGroupKeysMax locks
+  Nanoseconds hold_ns = 0;         // acquire: how long the lock will be held; 0 = as predicted
   // After this long beyond wait_ns without an answer the operation ends as kUnreachable. An acquire
   // is then cancelled in the background, so that a late grant does not stay behind.
   Nanoseconds patience_ns = 5 * kSecond;
@@ -59,15 +67,23 @@ struct Completion {
   Verdict verdict = Verdict::kAnswered;
   wire::Reply reply;  // kAnswered
   Nanoseconds took_ns = 0;
-  std::shared_ptr<LeaseView> lease;  // of the session in which it was answered
+  std::shared_ptr<LockView> lock;  // acquire, convert: granted
+  struct Granted {
+    std::uint64_t token = 0;
+    std::shared_ptr<LockView> lock;
+  };
+  std::vector<Granted> group;  // acquire group: granted, in the order of the request
 };
 
 enum class EventKind : std::uint8_t {
-  kOpened,        // a session is open (again): nothing is held in it yet
-  kOpenRefused,   // the node answered the open with `status`; it is tried again
-  kSafe,          // renewals are answered again
-  kJeopardy,      // the lease ends at `safe_until_ns` unless a renewal is answered before
-  kLost,          // the session and all its locks are gone
+  kOpened,       // a session is open (again): nothing is held in it yet
+  kOpenRefused,  // the node answered the open with `status`; it is tried again
+  kSafe,         // renewals are answered again
+  kJeopardy,     // the lease ends at `safe_until_ns` unless a renewal is answered before
+  kLost,         // the session and all its locks are gone
+  // The node restarted; what this client held is its again, except where kRevoked says otherwise.
+  kReclaimed,
+  kRevoked,       // the lock with this `token` is gone, the session is not
   kPaused,        // this program did not run for `pause_ns` although it had something to do
   kClockStepped,  // the node's clock contradicts what it said before
   kClosed,        // the session was closed, acknowledged by the node or not
@@ -79,6 +95,7 @@ struct Event {
   wire::Status status = wire::Status::kOk;
   Nanoseconds safe_until_ns = 0;
   Nanoseconds pause_ns = 0;
+  std::uint64_t token = 0;
 };
 
 }  // namespace driftlock::client

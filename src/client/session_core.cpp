@@ -42,7 +42,7 @@ void SessionCore::close(const LocalTime& now) {
     fail_everything(now);
     if (phase_ != Phase::kClosing) {
       phase_ = Phase::kIdle;
-      events_.push_back({EventKind::kClosed, wire::Status::kOk, 0, 0});
+      events_.push_back({EventKind::kClosed, wire::Status::kOk, 0, 0, 0});
     }
     return;
   }
@@ -50,7 +50,7 @@ void SessionCore::close(const LocalTime& now) {
   lease_->lose();
   for (const Waiting& waiting : waiting_) {
     if (waiting.own) continue;
-    complete(waiting.id, waiting.operation.op, Verdict::kSessionLost, {}, 0);
+    complete(waiting.id, waiting.operation.op, Verdict::kSessionLost, 0);
   }
   waiting_.clear();
   Waiting closing;
@@ -67,6 +67,10 @@ OperationId SessionCore::submit(const Operation& operation, const LocalTime& now
   waiting.id = ++last_id_;
   waiting.operation = operation;
   waiting.submitted_ns = now.local_ns;
+  if (operation.op == wire::Op::kRelease) {
+    const auto held = held_.find(operation.token);
+    if (held != held_.end()) ++held->second.releasing;
+  }
   waiting_.push_back(waiting);
   return waiting.id;
 }
@@ -75,7 +79,8 @@ OperationId SessionCore::submit(const Operation& operation, const LocalTime& now
 void SessionCore::observe(const LocalTime& now) {
   if (promised_wake_ns_ != kNever && now.local_ns - promised_wake_ns_ > options_.pause_ns) {
     ++counters_.pauses;
-    events_.push_back({EventKind::kPaused, wire::Status::kOk, 0, now.local_ns - promised_wake_ns_});
+    events_.push_back(
+        {EventKind::kPaused, wire::Status::kOk, 0, now.local_ns - promised_wake_ns_, 0});
   }
   promised_wake_ns_ = kNever;
   if (phase_ == Phase::kOpen && !unproven_) {
@@ -94,7 +99,7 @@ void SessionCore::announce(HolderState state) {
   if (state == announced_) return;
   announced_ = state;
   events_.push_back({state == HolderState::kSafe ? EventKind::kSafe : EventKind::kJeopardy,
-                     wire::Status::kOk, lease_->safe_until_ns(), 0});
+                     wire::Status::kOk, lease_->safe_until_ns(), 0, 0});
 }
 
 std::size_t SessionCore::next_datagram(const LocalTime& now, std::span<std::uint8_t> out) {
@@ -197,14 +202,19 @@ void SessionCore::receive_signed(std::span<const std::uint8_t> datagram, const w
     }
   }
   for (std::size_t i = 0; i < header.op_count; ++i) {
-    receive_record(wire::load<wire::Reply>(wire::record(datagram.data(), i)), expected_ids[i], now);
+    receive_record(wire::record(datagram.data(), i), header.op_count - i, expected_ids[i], now);
     if (phase_ != Phase::kOpen && phase_ != Phase::kClosing) return;
   }
 }
 
-void SessionCore::receive_record(const wire::Reply& reply, OperationId expected,
-                                 const LocalTime& now) {
+void SessionCore::receive_record(const std::uint8_t* record, std::size_t records,
+                                 OperationId expected, const LocalTime& now) {
+  const auto reply = wire::load<wire::Reply>(record);
+  if (reply.op == wire::Op::kMore) return;  // seen with the record before
   if (reply.slot == wire::kNoSlot) {
+    if (reply.op == wire::Op::kNone && reply.status == wire::Status::kRevoked) {
+      return revoke(reply.token);
+    }
     // The place in the datagram says which question this answers.
     Flight* flight = expected != 0 ? find(expected) : nullptr;
     if (flight != nullptr && flight->record.slot == wire::kNoSlot &&
@@ -215,9 +225,26 @@ void SessionCore::receive_record(const wire::Reply& reply, OperationId expected,
   }
   if (reply.slot >= slots_.size()) return;
   Flight& flight = slots_[reply.slot].flight;
-  const bool mine =
-      flight.id != 0 && flight.record.sequence == reply.sequence && flight.record.op == reply.op;
-  if (mine) settle(flight, reply, now);  // else a late repeat of an answer already had
+  // What is cancelled before it arrives is answered as a plain acquire, whatever it was.
+  const bool same_op = flight.record.op == reply.op ||
+                       (flight.cancelling && reply.status == wire::Status::kCancelled);
+  const bool mine = flight.id != 0 && flight.record.sequence == reply.sequence && same_op;
+  if (!mine) return;  // a late repeat of an answer already had
+  if (reply.op == wire::Op::kAcquireGroup && reply.status == wire::Status::kOk) {
+    if (records < 1 + wire::more_records(flight.group.size())) return;
+    read_grants(record, flight);
+  }
+  settle(flight, reply, now);
+}
+
+void SessionCore::read_grants(const std::uint8_t* record, Flight& flight) {
+  flight.grants.clear();
+  for (std::size_t i = 0; i < flight.group.size(); ++i) {
+    const auto more =
+        wire::load<wire::More>(record + (1 + i / wire::kGrantsPerRecord) * wire::kRecordBytes);
+    flight.grants.push_back(wire::load<wire::Grant>(
+        more.body.data() + (i % wire::kGrantsPerRecord) * sizeof(wire::Grant)));
+  }
 }
 
 void SessionCore::learn_from_exchange(const wire::Header& header, const Moment& sent,
@@ -227,7 +254,7 @@ void SessionCore::learn_from_exchange(const wire::Header& header, const Moment& 
                                        header.time_ns, header.error_ns, header.residence_ns});
   if (!agrees) {
     ++counters_.clock_steps;
-    events_.push_back({EventKind::kClockStepped, wire::Status::kOk, 0, 0});
+    events_.push_back({EventKind::kClockStepped, wire::Status::kOk, 0, 0, 0});
   }
   if (phase_ == Phase::kOpen) {
     unproven_ = false;
@@ -245,6 +272,7 @@ void SessionCore::learn_lease(Nanoseconds lease_end_ns, Nanoseconds term_ns, con
 // contradict each other: then only the node's counts, because the grantor goes by it.
 // What follows from an earlier reading stays true, unless the node's clock was stepped (`afresh`).
 void SessionCore::extend_lease(const LocalTime& now, bool afresh) {
+  if (reclaiming_ > 0) return;  // until then the locks are held by the lease of before
   Nanoseconds until = node_clock_.local_when_latest_reaches(lease_end_ns_);
   const bool synchronized = now.state == ClockState::kSync || now.state == ClockState::kHoldover;
   if (synchronized && node_clock_.measured() && node_clock_.at(now.local_ns).overlaps(now.tai)) {
@@ -257,9 +285,14 @@ void SessionCore::extend_lease(const LocalTime& now, bool afresh) {
   lease_->extend(until, until == kLongAgo ? kLongAgo : until - term_ns_ / 3);
 }
 
-void SessionCore::complete(OperationId id, wire::Op op, Verdict verdict, const wire::Reply& reply,
-                           Nanoseconds took_ns) {
-  completions_.push_back({id, op, verdict, reply, took_ns, lease_});
+// Without an answer.
+void SessionCore::complete(OperationId id, wire::Op op, Verdict verdict, Nanoseconds took_ns) {
+  Completion completion;
+  completion.id = id;
+  completion.op = op;
+  completion.verdict = verdict;
+  completion.took_ns = took_ns;
+  completions_.push_back(std::move(completion));
 }
 
 bool SessionCore::next_completion(Completion& completion) {

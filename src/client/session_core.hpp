@@ -31,10 +31,11 @@ namespace driftlock::client {
 struct SessionOptions {
   std::uint64_t client_id = 0;
   SecretKey client_key;
-  std::uint8_t slots = 4;     // 2 to 64: operations under way at once, one kept for renewals
-  Nanoseconds term_ns = 0;    // lease term wanted; 0 = the node's default
-  double drift_bound = 1e-3;  // local clock's worst rate error, against the node's clock
-  bool reopen = true;         // open a new session when one was lost
+  std::uint8_t slots = 4;           // 2 to 64: operations under way at once, one kept for renewals
+  Nanoseconds term_ns = 0;          // lease term wanted; 0 = the node's default
+  double drift_bound = 1e-3;        // local clock's worst rate error, against the node's clock
+  std::uint32_t lock_delay_ms = 0;  // locks stay taken so much longer if the lease runs out
+  bool reopen = true;               // open a new session when one was lost
   Nanoseconds retry_first_ns = 100 * kMillisecond;  // before a round trip has been measured
   Nanoseconds retry_min_ns = 10 * kMillisecond;
   Nanoseconds retry_max_ns = 500 * kMillisecond;
@@ -92,6 +93,8 @@ class SessionCore {
   [[nodiscard]] bool next_event(Event& event);
 
   [[nodiscard]] bool is_open() const { return phase_ == Phase::kOpen; }
+  [[nodiscard]] bool is_reclaiming() const { return reclaiming_ > 0; }
+  [[nodiscard]] std::size_t locks_held() const { return held_.size(); }
   [[nodiscard]] bool is_closed() const { return phase_ == Phase::kIdle; }
   [[nodiscard]] bool idle() const;  // nothing asked for is unanswered
   [[nodiscard]] std::uint64_t session_id() const { return session_id_; }
@@ -117,6 +120,8 @@ class SessionCore {
     Nanoseconds first_sent_ns = kNever;
     Nanoseconds next_send_ns = 0;
     Nanoseconds give_up_ns = kNever;
+    std::vector<wire::More> more;  // acquire group: the records that follow
+    std::vector<GroupMember> group;
     Nanoseconds wait_ns = 0;
     Nanoseconds hold_ns = 0;
     OperationId cancels = 0;  // cancel: the acquire it gives up
@@ -127,6 +132,7 @@ class SessionCore {
     bool cancelling = false;             // a cancel for it is pending or under way
     bool cancelled = false;              // that cancel has been answered
     std::optional<wire::Reply> granted;  // a grant that crossed its cancel
+    std::vector<wire::Grant> grants;     // acquire group
   };
   struct Slot {
     std::uint32_t sequence = 0;  // last used
@@ -137,7 +143,18 @@ class SessionCore {
     Operation operation;
     Nanoseconds submitted_ns = 0;
     OperationId cancels = 0;
+    std::optional<wire::Request> ready;  // a record made beforehand: reclaim
     bool own = false;
+  };
+  // A lock of this session, from its grant to its release.
+  struct Held {
+    wire::Request record;  // the acquire
+    std::uint64_t ticket = 0;
+    std::uint32_t depth = 1;       // how often it was taken
+    std::uint32_t depth_here = 0;  // of these, unknown to the node since its restart
+    std::uint32_t releasing = 0;   // releases asked for and not answered
+    Nanoseconds since_local_ns = 0;
+    std::shared_ptr<LockView> view;
   };
   struct Moment {  // of sending
     Nanoseconds local_ns = 0;
@@ -167,7 +184,7 @@ class SessionCore {
   void receive_open(std::span<const std::uint8_t> datagram, const wire::Header& header,
                     const LocalTime& now);
   void refuse_open(wire::Status status, const LocalTime& now);
-  void adopt(const wire::OpenReply& reply, const LocalTime& now);
+  void adopt(const wire::OpenReply& reply, bool reclaims, const LocalTime& now);
   void receive_hint(const wire::Header& header, const LocalTime& now);
   void lose(const LocalTime& now);
   void end_session(const LocalTime& now);
@@ -189,22 +206,37 @@ class SessionCore {
   void settle_cancel(Flight& flight, const wire::Reply& reply, const LocalTime& now);
   void finish(Flight& flight, Verdict verdict, const wire::Reply& reply, const LocalTime& now);
   void settle_queued(Flight& flight, const LocalTime& now);
-  void note_hold(const Flight& flight, const wire::Reply& reply, const LocalTime& now);
+  void settle_reclaim(Flight& flight, const wire::Reply& reply, const LocalTime& now);
   [[nodiscard]] Flight* find(OperationId id);
   [[nodiscard]] std::vector<Flight*> flights();
 
   // Answers and the lease (session_core.cpp).
   void receive_signed(std::span<const std::uint8_t> datagram, const wire::Header& header,
                       const LocalTime& now);
-  void receive_record(const wire::Reply& reply, OperationId expected, const LocalTime& now);
+  void receive_record(const std::uint8_t* record, std::size_t records, OperationId expected,
+                      const LocalTime& now);
+
+  // Locks held (session_locks.cpp).
+  std::shared_ptr<LockView> note_grant(const wire::Request& record, wire::Grant grant,
+                                       const LocalTime& now);
+  void note_release(const wire::Request& record, wire::Status status);
+  void note_outcome(const Flight& flight, const wire::Reply& reply, Completion& completion,
+                    const LocalTime& now);
+  void note_release_sent(const wire::Request& record, const LocalTime& now);
+  [[nodiscard]] Nanoseconds predicted_hold(const wire::Request& record) const;
+  [[nodiscard]] bool release_here(const Operation& operation);
+  void revoke(std::uint64_t token);
+  [[nodiscard]] bool can_reclaim(std::uint32_t epoch, const LocalTime& now);
+  void start_reclaims(const LocalTime& now);
+  [[nodiscard]] static bool fill_group(const Operation& operation, Flight& flight);
+  static void read_grants(const std::uint8_t* record, Flight& flight);
   void learn_from_exchange(const wire::Header& header, const Moment& sent, const LocalTime& now);
   void learn_lease(Nanoseconds lease_end_ns, Nanoseconds term_ns, const LocalTime& now);
   void extend_lease(const LocalTime& now, bool afresh = false);
   void announce(HolderState state);
   Sent& note_sent(std::uint64_t nonce, const LocalTime& now);
   [[nodiscard]] Sent* find_sent(std::uint64_t nonce);
-  void complete(OperationId id, wire::Op op, Verdict verdict, const wire::Reply& reply,
-                Nanoseconds took_ns);
+  void complete(OperationId id, wire::Op op, Verdict verdict, Nanoseconds took_ns);
   void write_header(std::span<std::uint8_t> out, std::uint64_t signer, std::uint64_t nonce,
                     std::size_t op_count, const LocalTime& now) const;
 
@@ -235,7 +267,8 @@ class SessionCore {
   std::array<Sent, kSentMax> sent_{};
   std::size_t sent_next_ = 0;
   OperationId last_id_ = 0;
-  std::unordered_map<std::string, Nanoseconds> held_since_;  // local time, by lock
+  std::unordered_map<std::uint64_t, Held> held_;  // by token
+  std::size_t reclaiming_ = 0;  // unanswered; the lease of before counts until there are none
 
   std::deque<Completion> completions_;
   std::deque<Event> events_;

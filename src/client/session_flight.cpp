@@ -24,12 +24,9 @@ bool is_unnumbered(wire::Op op) {
   return op == wire::Op::kQuery || op == wire::Op::kTime;
 }
 
-std::string held_key(const wire::Request& record) {
-  std::string key;
-  key.push_back(static_cast<char>(record.namespace_id & 0xFF));
-  key.push_back(static_cast<char>(record.namespace_id >> 8));
-  key.append(record.key.begin(), record.key.begin() + record.key_length);
-  return key;
+// May be answered kQueued, and then occupies its slot for as long as it waits.
+bool may_wait(wire::Op op) {
+  return op == wire::Op::kAcquire || op == wire::Op::kAcquireGroup || op == wire::Op::kConvert;
 }
 
 }  // namespace
@@ -77,6 +74,8 @@ void SessionCore::fill_slots(const LocalTime& now) {
 
 std::size_t SessionCore::free_slot(const Waiting& waiting) const {
   const wire::Op op = waiting.operation.op;
+  // What is held comes before what is wanted.
+  if (op != wire::Op::kReclaim && op != wire::Op::kRenew && reclaiming_ > 0) return kNoFreeSlot;
   const auto free = [this](std::size_t i) { return slots_[i].flight.id == 0; };
   if (op == wire::Op::kRenew) return free(0) ? 0 : kNoFreeSlot;
   if (op == wire::Op::kAcquire) {
@@ -92,12 +91,16 @@ std::size_t SessionCore::free_slot(const Waiting& waiting) const {
   for (std::size_t i = 1; i < slots_.size(); ++i) {
     if (free(i)) return i;
   }
-  return op != wire::Op::kAcquire && !renewing_ && free(0) ? 0 : kNoFreeSlot;
+  return !may_wait(op) && !renewing_ && free(0) ? 0 : kNoFreeSlot;
 }
 
 // False where there is nothing to send: the acquire that a cancel names has ended meanwhile.
 bool SessionCore::fill_record(const Waiting& waiting, wire::Request& record) const {
   const Operation& operation = waiting.operation;
+  if (waiting.ready) {
+    record = *waiting.ready;
+    return true;
+  }
   record.op = operation.op;
   record.mode = operation.mode;
   record.namespace_id = operation.name.namespace_id;
@@ -105,8 +108,12 @@ bool SessionCore::fill_record(const Waiting& waiting, wire::Request& record) con
   record.key = operation.name.bytes;
   record.permits = operation.permits;
   record.permits_max = operation.permits_max;
-  if (operation.op == wire::Op::kAcquire) {
+  if (operation.op == wire::Op::kAcquire || operation.op == wire::Op::kAcquireGroup) {
     record.argument = static_cast<std::uint64_t>(operation.wait_ns);
+    if (operation.take_over) record.flags = wire::kTakeOver;
+  } else if (operation.op == wire::Op::kConvert) {
+    record.argument = operation.token;
+    record.predicted_release_ns = operation.wait_ns;
   } else if (operation.op == wire::Op::kRelease) {
     record.argument = operation.token;
   } else if (operation.op == wire::Op::kCancel) {
@@ -117,9 +124,6 @@ bool SessionCore::fill_record(const Waiting& waiting, wire::Request& record) con
     const wire::Request& given_up = target->flight.record;
     record.other_slot = static_cast<std::uint8_t>(target - slots_.begin());
     record.argument = given_up.sequence;
-    record.namespace_id = given_up.namespace_id;
-    record.key_length = given_up.key_length;
-    record.key = given_up.key;
   }
   return true;
 }
@@ -141,6 +145,15 @@ bool SessionCore::assign(const Waiting& waiting, const LocalTime& now) {
         saturating_add(waiting.submitted_ns, saturating_add(operation.wait_ns, patience));
   }
   if (!fill_record(waiting, flight.record)) return true;
+  if (operation.op == wire::Op::kAcquireGroup && !fill_group(operation, flight)) {
+    finish(flight, Verdict::kAnswered, synthetic_reply(flight.record, wire::Status::kBadRequest),
+           now);
+    return true;
+  }
+  if (release_here(operation)) {
+    finish(flight, Verdict::kAnswered, synthetic_reply(flight.record, wire::Status::kOk), now);
+    return true;
+  }
   if (is_unnumbered(operation.op)) {
     const auto place = std::find_if(unnumbered_.begin(), unnumbered_.end(),
                                     [](const Flight& each) { return each.id == 0; });
@@ -166,17 +179,12 @@ bool SessionCore::assign(const Waiting& waiting, const LocalTime& now) {
 void SessionCore::mark_sent(Flight& flight, const LocalTime& now) {
   if (flight.tries == 0) {
     flight.first_sent_ns = now.local_ns;
-    if (flight.record.op == wire::Op::kAcquire) {
-      const Nanoseconds hold =
-          flight.hold_ns > 0 ? flight.hold_ns : hold_times_.predict(held_key(flight.record));
+    if (flight.record.op == wire::Op::kAcquire || flight.record.op == wire::Op::kAcquireGroup) {
+      const Nanoseconds hold = flight.hold_ns > 0 ? flight.hold_ns : predicted_hold(flight.record);
       if (hold > 0) flight.record.predicted_release_ns = now.tai_ns + hold;
     } else if (flight.record.op == wire::Op::kRelease) {
       flight.record.predicted_release_ns = now.tai_ns;
-      const auto held = held_since_.find(held_key(flight.record));
-      if (held != held_since_.end()) {
-        hold_times_.record(held->first, now.local_ns - held->second);
-        held_since_.erase(held);
-      }
+      note_release_sent(flight.record, now);
     }
   } else {
     ++counters_.repeated;
@@ -203,10 +211,13 @@ std::size_t SessionCore::write_due(const LocalTime& now, std::span<std::uint8_t>
   std::size_t count = 0;
   for (Flight* flight : flights()) {
     if (flight->id == 0 || flight->next_send_ns > now.local_ns) continue;
-    if (count == wire::kOpsMax) break;
+    if (count + 1 + flight->more.size() > wire::kOpsMax) break;
     mark_sent(*flight, now);
     ids[count] = flight->id;
     wire::store(wire::record(out.data(), count++), flight->record);
+    for (const wire::More& more : flight->more) {
+      wire::store(wire::record(out.data(), count++), more);
+    }
   }
   if (count == 0) return 0;
   const std::size_t bytes = wire::datagram_bytes(count);
@@ -232,12 +243,14 @@ void SessionCore::settle(Flight& flight, const wire::Reply& reply, const LocalTi
     default:
       break;
   }
+  const wire::Op op = flight.record.op;
   const bool granted = reply.status == wire::Status::kOk;
-  const bool leases =
-      flight.record.op == wire::Op::kAcquire || flight.record.op == wire::Op::kRenew;
+  if (op == wire::Op::kReclaim) return settle_reclaim(flight, reply, now);
+  const bool leases = may_wait(op) || op == wire::Op::kRenew;
   if (granted && leases) learn_lease(reply.lease_end_ns, reply.term_ns, now);
-  if (flight.record.op == wire::Op::kClose) return lose(now);
-  if (flight.record.op == wire::Op::kAcquire && flight.cancelling && granted) {
+  if (op == wire::Op::kClose) return lose(now);
+  // A conversion that crossed its cancel stands; a grant is given back.
+  if (may_wait(op) && op != wire::Op::kConvert && flight.cancelling && granted) {
     if (!flight.cancelled) {
       flight.granted = reply;  // whose it is, the cancel's answer tells
       flight.next_send_ns = kNever;
@@ -265,11 +278,6 @@ void SessionCore::settle_cancel(Flight& flight, const wire::Reply& reply, const 
          now);
 }
 
-void SessionCore::note_hold(const Flight& flight, const wire::Reply& reply, const LocalTime& now) {
-  if (flight.record.op != wire::Op::kAcquire || reply.status != wire::Status::kOk) return;
-  held_since_[held_key(flight.record)] = now.local_ns;
-}
-
 void SessionCore::finish(Flight& flight, Verdict verdict, const wire::Reply& reply,
                          const LocalTime& now) {
   const Flight done = flight;
@@ -280,6 +288,8 @@ void SessionCore::finish(Flight& flight, Verdict verdict, const wire::Reply& rep
     renew_at_ns_ = done.first_sent_ns + nonces_.jittered(gap, 0.1);
   }
   const bool kept = verdict == Verdict::kAnswered && reply.status == wire::Status::kOk;
+  Completion completion;
+  if (verdict == Verdict::kAnswered) note_outcome(done, reply, completion, now);
   if (done.reported && done.record.op == wire::Op::kAcquire && kept) {
     // Granted after its user was told that no answer came: nobody else would give it back.
     Waiting release;
@@ -294,9 +304,13 @@ void SessionCore::finish(Flight& flight, Verdict verdict, const wire::Reply& rep
     waiting_.push_back(release);
     return;
   }
-  if (verdict == Verdict::kAnswered) note_hold(done, reply, now);
   if (done.own || done.reported) return;
-  complete(done.id, done.record.op, verdict, reply, now.local_ns - done.submitted_ns);
+  completion.id = done.id;
+  completion.op = done.record.op;
+  completion.verdict = verdict;
+  completion.reply = reply;
+  completion.took_ns = now.local_ns - done.submitted_ns;
+  completions_.push_back(std::move(completion));
 }
 
 void SessionCore::cancel(OperationId id, const LocalTime& now) {
@@ -307,8 +321,8 @@ void SessionCore::cancel(OperationId id, const LocalTime& now) {
     wire::Request record;
     record.op = waiting->operation.op;
     record.mode = waiting->operation.mode;
-    complete(id, record.op, Verdict::kAnswered, synthetic_reply(record, wire::Status::kCancelled),
-             now.local_ns - waiting->submitted_ns);
+    complete(id, record.op, Verdict::kAnswered, now.local_ns - waiting->submitted_ns);
+    completions_.back().reply = synthetic_reply(record, wire::Status::kCancelled);
     waiting_.erase(waiting);
     return;
   }
@@ -316,7 +330,7 @@ void SessionCore::cancel(OperationId id, const LocalTime& now) {
 }
 
 void SessionCore::start_cancel(Flight& flight, const LocalTime& now) {
-  if (flight.record.op != wire::Op::kAcquire || flight.cancelling) return;
+  if (!may_wait(flight.record.op) || flight.cancelling) return;
   flight.cancelling = true;
   Waiting cancel;
   cancel.id = ++last_id_;
@@ -334,7 +348,7 @@ void SessionCore::give_up(const LocalTime& now) {
       ++it;
       continue;
     }
-    complete(it->id, it->operation.op, Verdict::kUnreachable, {}, now.local_ns - it->submitted_ns);
+    complete(it->id, it->operation.op, Verdict::kUnreachable, now.local_ns - it->submitted_ns);
     it = waiting_.erase(it);
   }
   for (Flight* flight : flights()) {
@@ -351,8 +365,7 @@ void SessionCore::give_up(Flight& flight, const LocalTime& now) {
   if (flight.record.slot == wire::kNoSlot) {
     return finish(flight, Verdict::kUnreachable, {}, now);
   }
-  complete(flight.id, flight.record.op, Verdict::kUnreachable, {},
-           now.local_ns - flight.submitted_ns);
+  complete(flight.id, flight.record.op, Verdict::kUnreachable, now.local_ns - flight.submitted_ns);
   flight.reported = true;
   start_cancel(flight, now);
 }

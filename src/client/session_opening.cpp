@@ -30,6 +30,7 @@ std::size_t SessionCore::write_open(const LocalTime& now, std::span<std::uint8_t
   request.client_nonce = opening_.client_nonce;
   request.cookie = opening_.cookie;
   request.term_ns = options_.term_ns;
+  request.lock_delay_ms = options_.lock_delay_ms;
   wire::store(wire::record(out.data(), 0), request);
   sign_datagram(options_.client_key, out.first(bytes));
   note_sent(nonce, now).opens = true;
@@ -63,16 +64,23 @@ void SessionCore::receive_open(std::span<const std::uint8_t> datagram, const wir
   if (reply.slots < 2 || reply.slots > wire::kSlotsMax || reply.term_ns <= 0) {
     return refuse_open(wire::Status::kBadRequest, now);
   }
-  if (phase_ == Phase::kOpen) lose(now);  // the node answers, and not to the old session
+  // The node answers, and not to the old session. If it has restarted, tickets prove what it does
+  // not remember.
+  const bool reclaims = phase_ == Phase::kOpen && can_reclaim(header.epoch, now);
+  if (reclaims) {
+    fail_everything(now);
+  } else if (phase_ == Phase::kOpen) {
+    lose(now);
+  }
   phase_ = Phase::kOpening;
   epoch_ = header.epoch;
   learn_from_exchange(header, moment, now);
-  adopt(reply, now);
+  adopt(reply, reclaims, now);
 }
 
 void SessionCore::refuse_open(wire::Status status, const LocalTime& now) {
   if (open_refusal_ != status) {
-    events_.push_back({EventKind::kOpenRefused, status, 0, 0});
+    events_.push_back({EventKind::kOpenRefused, status, 0, 0, 0});
   }
   open_refusal_ = status;
   // A later answer may be another: a client can be given its key, a table can empty.
@@ -81,7 +89,7 @@ void SessionCore::refuse_open(wire::Status status, const LocalTime& now) {
   opening_.next_send_ns = now.local_ns + nonces_.jittered(kRefusedRetryNs, kSpread);
 }
 
-void SessionCore::adopt(const wire::OpenReply& reply, const LocalTime& now) {
+void SessionCore::adopt(const wire::OpenReply& reply, bool reclaims, const LocalTime& now) {
   opening_.active = false;
   open_refusal_.reset();
   session_id_ = reply.session_id;
@@ -92,13 +100,18 @@ void SessionCore::adopt(const wire::OpenReply& reply, const LocalTime& now) {
   renewing_ = false;
   hints_ = 0;
   unproven_ = false;
-  lease_ = std::make_shared<LeaseView>();
   lease_end_ns_ = 0;
   phase_ = Phase::kOpen;
+  if (reclaims) {
+    start_reclaims(now);
+  } else {
+    lease_ = std::make_shared<LeaseView>();
+  }
   learn_lease(reply.lease_end_ns, reply.term_ns, now);
   renew_at_ns_ = now.local_ns + nonces_.jittered(term_ns_ / 3, 0.1);
+  if (reclaiming_ > 0) return;
   announced_ = lease_->state(now.local_ns);
-  events_.push_back({EventKind::kOpened, wire::Status::kOk, lease_->safe_until_ns(), 0});
+  events_.push_back({EventKind::kOpened, wire::Status::kOk, lease_->safe_until_ns(), 0, 0});
 }
 
 // Not authentic, so it proves nothing; but only someone who saw the request knows its nonce. When
@@ -111,7 +124,7 @@ void SessionCore::receive_hint(const wire::Header& header, const LocalTime& now)
   }
   sent->nonce = 0;
   const auto status = static_cast<wire::Status>(header.status);
-  events_.push_back({EventKind::kNodeHint, status, 0, 0});
+  events_.push_back({EventKind::kNodeHint, status, 0, 0, 0});
   if (status != wire::Status::kNoSession || sent->opens) return;
   if (phase_ == Phase::kClosing) return lose(now);
   if (phase_ != Phase::kOpen || ++hints_ < kHintsForReopen) return;
@@ -125,11 +138,11 @@ void SessionCore::lose(const LocalTime& now) {
   const bool closing = phase_ == Phase::kClosing;
   end_session(now);
   if (closing) {
-    events_.push_back({EventKind::kClosed, wire::Status::kOk, 0, 0});
+    events_.push_back({EventKind::kClosed, wire::Status::kOk, 0, 0, 0});
     return;
   }
   ++counters_.sessions_lost;
-  events_.push_back({EventKind::kLost, wire::Status::kNoSession, 0, 0});
+  events_.push_back({EventKind::kLost, wire::Status::kNoSession, 0, 0, 0});
   if (options_.reopen) start_opening(now);
 }
 
@@ -138,7 +151,8 @@ void SessionCore::end_session(const LocalTime& now) {
   phase_ = Phase::kIdle;
   unproven_ = false;
   announced_ = HolderState::kLost;
-  held_since_.clear();
+  held_.clear();
+  reclaiming_ = 0;
   fail_everything(now);
   lease_ = std::make_shared<LeaseView>();
 }
@@ -152,8 +166,7 @@ void SessionCore::fail_everything(const LocalTime& now) {
   waiting.swap(waiting_);
   for (const Waiting& each : waiting) {
     if (each.own) continue;
-    complete(each.id, each.operation.op, Verdict::kSessionLost, {},
-             now.local_ns - each.submitted_ns);
+    complete(each.id, each.operation.op, Verdict::kSessionLost, now.local_ns - each.submitted_ns);
   }
 }
 

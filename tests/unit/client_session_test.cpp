@@ -216,17 +216,105 @@ TEST_F(ClientSession, AnAcquireGivenUpIsNotLeftHeld) {
   EXPECT_EQ(world.engine().gauges().locks_in_use.read(), 0U);
 }
 
-TEST_F(ClientSession, RestartedNodeMeansLostAndANewSession) {
+TEST_F(ClientSession, ARestartedNodeGivesBackWhatIsReclaimed) {
   SessionCore& core = open();
-  const auto lease = core.lease();
-  ASSERT_EQ(perform(core, acquire("a")).reply.status, wire::Status::kOk);
+  SessionCore& other = open();
+  const Completion exclusive = perform(core, acquire("a"));
+  const Completion again = perform(core, acquire("a"));  // re-entrant
+  const Completion given_up = perform(core, acquire("b"));
+  ASSERT_EQ(again.reply.token, exclusive.reply.token);
   events(core);
-  world.start_node(2);
-  ASSERT_TRUE(world.run(10 * kSecond, [&] { return core.counters().sessions_lost > 0; }));
-  EXPECT_EQ(lease->state(world.now().local_ns), HolderState::kLost);
-  ASSERT_TRUE(world.run(10 * kSecond, [&] { return core.is_open(); }));
-  EXPECT_EQ(core.epoch(), 2U);
-  EXPECT_EQ(perform(core, acquire("a")).reply.status, wire::Status::kOk);
+  world.node_up = false;
+  const OperationId releasing = core.submit(release("b", given_up.reply.token), world.now());
+  world.run(500 * kMillisecond);
+  world.start_node(2, world.now().tai_ns + 5 * kSecond);
+  world.node_up = true;
+  const OperationId wanted = other.submit(acquire("a", 30 * kSecond), world.now());
+  EXPECT_EQ(finish(core, releasing).verdict, Verdict::kSessionLost);
+  ASSERT_TRUE(world.run(10 * kSecond, [&] { return core.epoch() == 2 && !core.is_reclaiming(); }));
+  EXPECT_TRUE(has(events(core), EventKind::kReclaimed));
+  EXPECT_EQ(core.counters().sessions_lost, 0U);
+  EXPECT_EQ(core.locks_held(), 1U);
+  world.run(20 * kSecond);
+  EXPECT_EQ(exclusive.lock->state(world.now().local_ns), HolderState::kSafe);
+  Completion completion;
+  while (other.next_completion(completion)) EXPECT_EQ(completion.lock, nullptr);
+  EXPECT_NE(wanted, 0U);
+  // Taken twice, so released twice, though the node has counted one.
+  EXPECT_EQ(perform(core, release("a", exclusive.reply.token)).reply.status, wire::Status::kOk);
+  EXPECT_EQ(exclusive.lock->state(world.now().local_ns), HolderState::kSafe);
+  EXPECT_EQ(perform(other, acquire("a")).reply.status, wire::Status::kBusy);
+  EXPECT_EQ(perform(core, release("a", exclusive.reply.token)).reply.status, wire::Status::kOk);
+  EXPECT_EQ(exclusive.lock->state(world.now().local_ns), HolderState::kLost);
+  EXPECT_EQ(perform(other, acquire("a")).reply.status, wire::Status::kOk);
+}
+
+TEST_F(ClientSession, WhatCannotBeReclaimedIsRevokedAlone) {
+  SessionCore& core = open();
+  const Completion granted = perform(core, acquire("a"));
+  events(core);
+  world.start_node(2);  // it knows of no lease before
+  ASSERT_TRUE(world.run(10 * kSecond, [&] { return core.epoch() == 2 && !core.is_reclaiming(); }));
+  EXPECT_EQ(granted.lock->state(world.now().local_ns), HolderState::kLost);
+  EXPECT_TRUE(has(events(core), EventKind::kRevoked));
+  const Completion anew = perform(core, acquire("a"));
+  EXPECT_EQ(anew.reply.status, wire::Status::kOk);
+  EXPECT_EQ(anew.lock->state(world.now().local_ns), HolderState::kSafe);
+}
+
+TEST_F(ClientSession, ATakenOverLockIsLostAlone) {
+  SessionCore& first = open();
+  SessionCore& second = open();
+  Operation operation = acquire("a");
+  operation.name = LockName(test::kFenceNamespace, "a");
+  const Completion fenced = perform(first, operation);
+  const Completion kept = perform(first, acquire("b"));
+  operation.take_over = true;
+  const Completion taken = perform(second, operation);
+  EXPECT_EQ(taken.reply.status, wire::Status::kOk);
+  EXPECT_GT(taken.reply.token, fenced.reply.token);
+  world.run(10 * kMillisecond);
+  EXPECT_EQ(fenced.lock->state(world.now().local_ns), HolderState::kLost);
+  EXPECT_EQ(kept.lock->state(world.now().local_ns), HolderState::kSafe);
+}
+
+TEST_F(ClientSession, AGroupIsAllOrNothing) {
+  SessionCore& first = open();
+  SessionCore& second = open();
+  const Completion held = perform(first, acquire("key-5"));
+  Operation group;
+  group.op = wire::Op::kAcquireGroup;
+  for (int i = 0; i < 16; ++i) {
+    group.group.push_back({LockName(1, "key-" + std::to_string(i)), wire::Mode::kExclusive});
+  }
+  EXPECT_EQ(perform(second, group).reply.status, wire::Status::kBusy);
+  group.wait_ns = 10 * kSecond;
+  const OperationId waiting = second.submit(group, world.now());
+  world.run(kSecond);
+  perform(first, release("key-5", held.reply.token));
+  const Completion granted = finish(second, waiting);
+  ASSERT_EQ(granted.reply.status, wire::Status::kOk);
+  ASSERT_EQ(granted.group.size(), 16U);
+  for (int i = 0; i < 16; ++i) {
+    const auto& member = granted.group[static_cast<std::size_t>(i)];
+    EXPECT_EQ(perform(second, release("key-" + std::to_string(i), member.token)).reply.status,
+              wire::Status::kOk);
+  }
+}
+
+TEST_F(ClientSession, ConvertsAndKeepsTheLockUnderItsNewToken) {
+  SessionCore& core = open();
+  Operation shared = acquire("a");
+  shared.mode = wire::Mode::kShared;
+  const Completion read = perform(core, shared);
+  Operation convert = release("a", read.reply.token);
+  convert.op = wire::Op::kConvert;
+  convert.mode = wire::Mode::kExclusive;
+  const Completion written = perform(core, convert);
+  ASSERT_EQ(written.reply.status, wire::Status::kOk);
+  EXPECT_GT(written.reply.token, read.reply.token);
+  EXPECT_EQ(written.lock, read.lock);
+  EXPECT_EQ(perform(core, release("a", written.reply.token)).reply.status, wire::Status::kOk);
 }
 
 TEST_F(ClientSession, ForgedErrorsEndNoSession) {

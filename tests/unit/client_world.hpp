@@ -16,6 +16,7 @@
 namespace driftlock::test {
 
 inline constexpr std::uint64_t kClientId = 7;
+inline constexpr std::uint16_t kFenceNamespace = 9;
 inline const SecretKey kClientKey{{11, 22, 33, 44}};
 
 struct Faults {
@@ -29,12 +30,16 @@ class ClientWorld {
  public:
   explicit ClientWorld(std::uint64_t seed = 1) : random_(seed) { start_node(1); }
 
-  void start_node(std::uint32_t epoch) {
+  // A node that restarts takes tickets until the leases of its life before are over.
+  void start_node(std::uint32_t epoch, Nanoseconds ready_after_tai_ns = kLongAgo) {
     EngineOptions options;
     options.sessions = {16, 8};
     options.locks.locks_max = 64;
     options.locks.claims_max = 64;
     options.epoch = epoch;
+    options.namespaces = {{kFenceNamespace, true, 0, 0}};
+    options.ticket_key = SecretKey{{8, 8, 8, 8}};
+    options.ready_after_tai_ns = ready_after_tai_ns;
     options.node_secret = SecretKey{{5, 6, 7, epoch}};
     fast_path_.reset();
     engine_ = std::make_unique<Engine>(options, keyring_, std::pmr::new_delete_resource());
