@@ -72,26 +72,62 @@ json holder_answer(const LockLook& look, const LockLook::Holder& holder) {
   return answer;
 }
 
+json entry_answer(const LockLook& look, const LockLook::Entry& entry) {
+  json holders = json::array();
+  for (std::size_t i = 0; i < entry.holder_count; ++i) {
+    holders.push_back(holder_answer(look, look.holders()[entry.holder_first + i]));
+  }
+  const bool held = entry.holder_count != 0;
+  return {{"namespace", entry.namespace_id},
+          {"key", entry.key_text()},
+          {"mode", held ? entry.mode(look.holders()[entry.holder_first]) : "none"},
+          {"holders", std::move(holders)},
+          {"waiters", entry.waiters}};
+}
+
+json queue_answer(const LockLook& look, const LockLook::Entry& entry) {
+  json queue = json::array();
+  for (std::size_t i = 0; i < entry.waiter_count; ++i) {
+    const LockLook::Waiter& waiter = look.waiters()[entry.waiter_first + i];
+    queue.push_back({{"client_id", waiter.client_id},
+                     {"session_id", waiter.session_id},
+                     {"waited_ms", waiter.waited_us / 1000}});
+  }
+  return queue;
+}
+
+json deadlocks_answer(const LockLook& look) {
+  json deadlocks = json::array();
+  for (const std::vector<WaitEdge>& cycle : find_deadlocks(look.wait_edges())) {
+    json edges = json::array();
+    for (const WaitEdge& edge : cycle) {
+      const LockLook::Entry& entry = look.entries()[edge.lock];
+      edges.push_back({{"session_id", edge.waiter},
+                       {"waits_for", edge.blocker},
+                       {"namespace", entry.namespace_id},
+                       {"key", entry.key_text()},
+                       {"waited_ms", edge.waited_ms}});
+    }
+    deadlocks.push_back(std::move(edges));
+  }
+  return deadlocks;
+}
+
 json holders_answer(const NodeView& view, const json& question) {
   const std::int64_t limit = question.value("limit", kLocksShownDefault);
+  const bool waiting = question.value("waiting", false);
   const auto locks_max =
       static_cast<std::size_t>(std::clamp<std::int64_t>(limit, 1, kLocksShownMax));
-  LockLook look(locks_max, question.value("waiting", false));
+  LockLook look(locks_max, waiting);
   view.shard.ask(look);
   json locks = json::array();
   for (const LockLook::Entry& entry : look.entries()) {
-    json holders = json::array();
-    for (std::size_t i = 0; i < entry.holder_count; ++i) {
-      holders.push_back(holder_answer(look, look.holders()[entry.holder_first + i]));
-    }
-    const bool held = entry.holder_count != 0;
-    locks.push_back({{"namespace", entry.namespace_id},
-                     {"key", entry.key_text()},
-                     {"mode", held ? entry.mode(look.holders()[entry.holder_first]) : "none"},
-                     {"holders", std::move(holders)},
-                     {"waiters", entry.waiters}});
+    locks.push_back(entry_answer(look, entry));
+    if (waiting) locks.back()["queue"] = queue_answer(look, entry);
   }
-  return {{"locks", std::move(locks)}, {"truncated", look.truncated()}};
+  json answer{{"locks", std::move(locks)}, {"truncated", look.truncated()}};
+  if (waiting) answer["deadlocks"] = deadlocks_answer(look);
+  return answer;
 }
 
 json rehearse_answer(const NodeView& view, const json& question) {

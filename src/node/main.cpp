@@ -121,7 +121,8 @@ int main(int argc, char** argv) {
   app.add_option("--config", line.config,
                  std::string("TOML file of options; without it ") + driftlock::kDefaultConfig +
                      ", if that is there");
-  app.add_option("--set", line.assignments, "section.key=value, over the file; may be repeated");
+  app.add_option("--set", line.assignments, "section.key=value, over the file; may be repeated")
+      ->allow_extra_args(false);
   app.add_option("--check-config", line.check, "say what is wrong with this file, and end");
   app.add_flag("--print-config", line.print, "print the options in effect, and end");
   app.add_flag("--options-markdown", line.markdown, "print the documentation of all options");

@@ -54,8 +54,8 @@ constexpr std::array kSections = {
     OptionSection{"port", "Where datagrams come from: a device of DPDK's, or a kernel socket."},
     OptionSection{"limits",
                   "Sizes of the tables. All memory is taken at start; a full table is answered "
-                  "`full`. One lock costs about 110 bytes, one session 128 and 32 for each slot, "
-                  "one claim 60."},
+                  "`full`. One lock costs about 120 bytes, one claim 170, one long key 40, one "
+                  "session 160 and 32 for each slot, and 512 more where clients are profiled."},
     OptionSection{"lease", "How long a client may hold its locks without a sign of life."},
     OptionSection{"clock", "What the node believes about time. See docs/timekeeping.md."},
     OptionSection{"auth", "Who may take locks."},

@@ -3,7 +3,7 @@
 it, it loses its clock and stops granting, it crashes and comes back without breaking a promise, and
 it leaves nothing behind.
 
-usage: node_test.py CASE DRIFTLOCKD DRIFTLOCK   (CASE: config, prometheus, clock, restart, end)
+usage: node_test.py CASE DRIFTLOCKD DRIFTLOCK   (CASE: config, prometheus, clock, restart, waiting, end)
 
 All of it on the loopback interface of a network namespace of the test's own.
 """
@@ -318,6 +318,34 @@ def bpf_programs():
         return None
     return {program["id"] for program in json.loads(listed.stdout)
             if program.get("name", "").startswith("lock_probe")}
+
+
+def case_waiting(site):
+    """Who waits for whom, from the lcore that alone knows."""
+    site.configure("[clock]\nsource = \"simulated\"\n")
+    with site.daemon() as daemon:
+        daemon.wait_for("^driftlockd ready")
+        with site.client("lock", "a") as first:
+            first.wait_for("held|token")
+            with site.client("lock", "a") as second, site.client("lock", "b") as other:
+                other.wait_for("held|token")
+                until("one waits", lambda: site.ask("status")["waiters"] == 1)
+                everything = site.ask("holders")
+                assert [lock["key"] for lock in everything["locks"]] == ["a", "b"], everything
+                look = site.ask("holders", waiting=True)
+                assert [lock["key"] for lock in look["locks"]] == ["a"], look
+                queue = look["locks"][0]["queue"]
+                assert len(queue) == 1 and look["locks"][0]["waiters"] == 1, look
+                assert queue[0]["session_id"] != look["locks"][0]["holders"][0]["session_id"]
+                assert look["deadlocks"] == [] and look["truncated"] is False, look
+                assert site.ask("holders", limit=1)["truncated"] is True
+                for question in ["nonsense", {"limit": "many"}]:
+                    answer = (site.ask(question) if isinstance(question, str)
+                              else site.ask("holders", **question))
+                    assert "error" in answer, answer
+                first.stop()
+                second.wait_for("held|token")
+        assert daemon.stop() == 0, daemon.output
 
 
 def case_end(site):
