@@ -3,9 +3,9 @@
 it, it loses its clock and stops granting, it crashes and comes back without breaking a promise, and
 it leaves nothing behind.
 
-usage: node_test.py CASE DRIFTLOCKD DRIFTLOCK   (CASE: config, prometheus, clock, restart, waiting, end)
+usage: node_test.py CASE DRIFTLOCKD DRIFTLOCK   (CASE: config, prometheus, clock, restart, waiting, end, dpdk)
 
-All of it on the loopback interface of a network namespace of the test's own.
+All of it in network namespaces of the test's own, mostly on a loopback interface.
 """
 
 import json
@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 
-from netns import Namespace, Process, need_namespaces, run, skip
+from netns import Namespace, Process, VethPair, need_namespaces, run, skip
 
 KEYS = """
 [[client]]
@@ -36,6 +36,7 @@ class Site:
         self.folder = pathlib.Path(folder)
         self.namespace = namespace
         self._programs = driftlockd, driftlock
+        self.server = "127.0.0.1:4780"
         self.admin_socket = self.folder / "admin.sock"
         self._keys = self.folder / "keys.toml"
         self._keys.write_text(KEYS)
@@ -63,10 +64,10 @@ socket = "{self.admin_socket}"
     def client(self, *arguments):
         return Process(self._client(arguments), self.namespace, self._environment())
 
-    def run_client(self, *arguments):
+    def run_client(self, *arguments, namespace=None):
         """Runs a client to its end; returns its exit code and what it printed."""
         ended = subprocess.run(
-            ["ip", "netns", "exec", self.namespace.name, *self._client(arguments)],
+            ["ip", "netns", "exec", (namespace or self.namespace).name, *self._client(arguments)],
             capture_output=True, text=True, timeout=60, env=self._environment())
         return ended.returncode, ended.stdout + ended.stderr
 
@@ -75,7 +76,7 @@ socket = "{self.admin_socket}"
         return {**os.environ, "XDG_RUNTIME_DIR": str(self.folder)}
 
     def _client(self, arguments):
-        return [self._programs[1], "--server", "127.0.0.1:4780", "--key-file", str(self._keys),
+        return [self._programs[1], "--server", self.server, "--key-file", str(self._keys),
                 "--admin", str(self.admin_socket), *arguments]
 
     def forget_detached(self):
@@ -373,6 +374,41 @@ def case_end(site):
         assert listening == "", listening
         # Leases of this life would hold up the next one's clients.
         shutil.rmtree(site.folder / "state")
+
+
+def case_dpdk(site):
+    """The daemon on an interface of its own, also after one that was killed there."""
+    with Namespace("user") as user, VethPair(
+            site.namespace, None, user, "10.99.2.2/24") as veth:
+        site.configure("[clock]\nsource = \"simulated\"\n[port]\nkind = \"dpdk\"\n"
+                       f"address = \"10.99.2.1\"\ndevice = \"net_af_xdp0,iface={veth.left}\"\n"
+                       "idle_sleep_us = 100\n[lease]\nterm_default_ms = 1000\n")
+        site.server = "10.99.2.1:4780"
+        for number, code in [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 0)]:
+            with site.daemon() as daemon:
+                try:
+                    daemon.wait_for("^driftlockd ready: address=10.99.2.1:4780")
+                except AssertionError:
+                    if re.search("not supported|Operation not", daemon.output):
+                        skip(f"no AF_XDP here: {daemon.output}")
+                    raise
+                ended, said = site.run_client("run", "key", "--wait", "30s", "--", "true",
+                                              namespace=user)
+                assert ended == 0, (said, daemon.output)
+                ended, said = site.run_client("--json", "ping", "--count", "1",
+                                              namespace=user)
+                assert ended == 0 and json.loads(said)["stamp_source"] == "tsc", said
+                assert site.ask("status")["port"]["kind"] == "dpdk"
+                assert site.ask("holders")["locks"] == []
+                text = fetch(site, "http://127.0.0.1:9478/metrics")
+                assert 'driftlock_port_info{kind="dpdk",address="10.99.2.1:4780"' in text
+                runtime = pathlib.Path(f"/var/run/dpdk/driftlock-{daemon.pid}")
+                daemon.send_signal(number)
+                assert daemon.wait() == code, daemon.output
+                if number == signal.SIGKILL:
+                    shutil.rmtree(runtime, ignore_errors=True)  # nobody else can
+        assert "xdp" not in run(["ip", "link", "show", veth.left], site.namespace)
+        assert not runtime.exists(), runtime
 
 
 def main():
