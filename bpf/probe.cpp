@@ -181,47 +181,49 @@ void Probe::detach_filters() {
   made_hook_ = false;
 }
 
+ProbeClient Probe::describe(const probe_client_key& key, const probe_client& value,
+                            const LastReading& last) {
+  ProbeClient client;
+  client.ipv4 = key.ipv4;
+  client.udp_port = key.udp_port;
+  client.session_id = value.session_id;
+  client.requests = value.requests;
+  client.repeats = value.repeats;
+  client.replies = value.replies;
+  client.unmatched = value.unmatched;
+  client.errors = value.errors;
+  client.pushes = value.pushes;
+  client.recent_requests = value.requests - last.requests;
+  client.last_request_ns = value.last_request_ns;
+  client.last_reply_ns = value.last_reply_ns;
+  client.total.sum_ns = static_cast<double>(value.latency_sum_ns);
+  client.recent.sum_ns = static_cast<double>(value.latency_sum_ns - last.latency_sum_ns);
+  for (std::size_t i = 0; i < PROBE_BUCKETS; ++i) {
+    client.total.buckets[i] = value.buckets[i];
+    client.total.count += value.buckets[i];
+    client.recent.buckets[i] = value.buckets[i] - last.buckets[i];
+    client.recent.count += client.recent.buckets[i];
+  }
+  return client;
+}
+
 std::vector<ProbeClient> Probe::read_clients() {
   const int map = bpf_map__fd(skeleton_->maps.clients);
   const std::size_t limit = bpf_map__max_entries(skeleton_->maps.clients);
   std::vector<ProbeClient> clients;
-  std::unordered_map<std::uint64_t, std::vector<std::uint32_t>> buckets_now;
-  std::unordered_map<std::uint64_t, std::uint64_t> sum_now;
+  std::unordered_map<std::uint64_t, LastReading> readings;
   probe_client value{};
   for (const probe_client_key& key : keys_of<probe_client_key>(map, limit)) {
     if (bpf_map_lookup_elem(map, &key, &value) != 0) continue;  // evicted meanwhile
-    ProbeClient client;
-    client.ipv4 = key.ipv4;
-    client.udp_port = key.udp_port;
-    client.session_id = value.session_id;
-    client.requests = value.requests;
-    client.repeats = value.repeats;
-    client.replies = value.replies;
-    client.unmatched = value.unmatched;
-    client.errors = value.errors;
-    client.pushes = value.pushes;
-    client.last_request_ns = value.last_request_ns;
-    client.last_reply_ns = value.last_reply_ns;
-    client.total.buckets.assign(value.buckets, value.buckets + PROBE_BUCKETS);
-    client.total.sum_ns = static_cast<double>(value.latency_sum_ns);
-    const auto& last = last_buckets_[packed(key)];
-    std::uint64_t last_sum_ns = last_sum_ns_[packed(key)];
-    // A client evicted and back counts from nothing again.
-    if (value.latency_sum_ns < last_sum_ns) last_sum_ns = 0;
-    client.recent.sum_ns = static_cast<double>(value.latency_sum_ns - last_sum_ns);
-    for (std::size_t i = 0; i < PROBE_BUCKETS; ++i) {
-      const std::uint32_t before = last.empty() ? 0 : last[i];
-      const std::uint32_t count = value.buckets[i];
-      client.recent.buckets[i] = count >= before ? count - before : count;
-      client.recent.count += client.recent.buckets[i];
-      client.total.count += count;
-    }
-    sum_now[packed(key)] = value.latency_sum_ns;
-    buckets_now[packed(key)] = client.total.buckets;
-    clients.push_back(std::move(client));
+    LastReading last;
+    if (const auto found = last_.find(packed(key)); found != last_.end()) last = found->second;
+    // A client that was evicted and is back counts from nothing again.
+    if (value.requests < last.requests || value.replies < last.replies) last = LastReading{};
+    clients.push_back(describe(key, value, last));
+    readings[packed(key)] = {value.requests, value.replies, value.latency_sum_ns,
+                             clients.back().total.buckets};
   }
-  last_buckets_ = std::move(buckets_now);
-  last_sum_ns_ = std::move(sum_now);
+  last_ = std::move(readings);
   return clients;
 }
 

@@ -46,6 +46,7 @@ struct ProbeClient {
   std::uint64_t unmatched = 0;
   std::uint64_t errors = 0;
   std::uint64_t pushes = 0;
+  std::uint64_t recent_requests = 0;
   std::uint64_t last_request_ns = 0;  // CLOCK_MONOTONIC
   std::uint64_t last_reply_ns = 0;
   ProbeHistogram total;
@@ -91,6 +92,15 @@ class Probe {
     std::uint32_t priority = 0;
   };
 
+  struct LastReading {
+    std::uint64_t requests = 0;
+    std::uint64_t replies = 0;
+    std::uint64_t latency_sum_ns = 0;
+    std::vector<std::uint32_t> buckets = std::vector<std::uint32_t>(PROBE_BUCKETS);
+  };
+  static ProbeClient describe(const probe_client_key& key, const probe_client& value,
+                              const LastReading& last);
+
   Probe(std::string interface, int interface_index, lock_probe_bpf* skeleton);
   Status load(const ProbeOptions& options);
   Status attach_filters(std::uint16_t udp_port);
@@ -104,8 +114,7 @@ class Probe {
   bool made_hook_ = false;
   std::vector<Attachment> attached_;
   std::function<void(const probe_event&)> take_;
-  std::unordered_map<std::uint64_t, std::vector<std::uint32_t>> last_buckets_;
-  std::unordered_map<std::uint64_t, std::uint64_t> last_sum_ns_;
+  std::unordered_map<std::uint64_t, LastReading> last_;  // by client
 };
 
 }  // namespace driftlock

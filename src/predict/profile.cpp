@@ -40,9 +40,13 @@ float rough_log2(Nanoseconds duration_ns) {
 void Trend::add(float value) {
   const std::uint32_t n = samples + 1;
   samples = n;
-  const float all = 1.0F / static_cast<float>(n);
-  const float recent_weight = std::max(all, 1.0F / kRecentSamples);
-  const float usual_weight = std::max(all, 1.0F / kUsualSamples);
+  // Until a horizon is filled its mean is the plain one. A division is slow, and soon needless.
+  float recent_weight = 1.0F / kRecentSamples;
+  float usual_weight = 1.0F / kUsualSamples;
+  if (n < static_cast<std::uint32_t>(kUsualSamples)) {
+    usual_weight = 1.0F / static_cast<float>(n);
+    recent_weight = std::max(recent_weight, usual_weight);
+  }
   const float recent_now = recent;
   const float usual_now = usual;
   const float error = value - usual_now;
