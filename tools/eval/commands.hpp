@@ -1,0 +1,13 @@
+// The commands of driftlock-eval: each adds its options to the application and runs when chosen.
+// Formats and figures are in docs/prediction.md.
+#pragma once
+
+namespace CLI {
+class App;
+}
+
+namespace driftlock::eval {
+
+void add_anomaly(CLI::App& app);
+
+}  // namespace driftlock::eval

@@ -1,0 +1,12 @@
+// driftlock-eval: measures the predictors against published data, traces and generated traffic.
+#include <CLI/CLI.hpp>
+
+#include "tools/eval/commands.hpp"
+
+int main(int argc, char** argv) {
+  CLI::App app{"Measures driftlock's predictors; formats and figures are in docs/prediction.md"};
+  app.require_subcommand(1);
+  driftlock::eval::add_anomaly(app);
+  CLI11_PARSE(app, argc, argv);
+  return 0;
+}
