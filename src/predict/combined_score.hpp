@@ -41,10 +41,10 @@ class CombinedStream {
   [[nodiscard]] double score(std::span<const double> row) const;
   // True where at most a share `rate` of ordinary points would score as high.
   [[nodiscard]] bool alarm(double score, double rate) const { return tail_.alarm(score, rate); }
+  [[nodiscard]] bool calibrated_for(double rate) const { return tail_.reaches(rate); }
   [[nodiscard]] double strangeness(double score) const { return tail_.strangeness(score); }
-  // `score` is what score(row) gave: it is judged before it is learnt.
-  void learn(std::span<const double> row, double score);
-  void learn(std::span<const double> row) { learn(row, score(row)); }
+  // A row is judged, for the calibration, by what was known before it.
+  void learn(std::span<const double> row);
   // The features that made the score, largest first.
   [[nodiscard]] std::vector<Contribution> explain(std::span<const double> row) const;
 

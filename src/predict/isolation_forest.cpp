@@ -59,7 +59,7 @@ bool IsolationTree::choose_cut(const Matrix& data, std::span<const std::uint32_t
     range = here;
   }
   if (varying == 0) return false;
-  node.cut = range.least + random.uniform() * (range.most - range.least);
+  node.value = static_cast<float>(range.least + random.uniform() * (range.most - range.least));
   return true;
 }
 
@@ -67,12 +67,12 @@ void IsolationTree::split(std::uint32_t node, const Matrix& data, std::span<std:
                           std::size_t depth, std::size_t depth_max, Random& random) {
   Node cut;
   if (depth >= depth_max || sample.size() <= 1 || !choose_cut(data, sample, random, cut)) {
-    nodes_[node].length =
+    nodes_[node].value =
         static_cast<float>(static_cast<double>(depth) + mean_search_path(sample.size()));
     return;
   }
   const auto middle = std::partition(sample.begin(), sample.end(), [&](std::uint32_t row) {
-    return data.at(row, cut.feature) <= cut.cut;
+    return data.at(row, cut.feature) <= static_cast<double>(cut.value);
   });
   const auto left_rows = static_cast<std::size_t>(middle - sample.begin());
   cut.left = static_cast<std::uint32_t>(nodes_.size());
@@ -86,9 +86,9 @@ void IsolationTree::split(std::uint32_t node, const Matrix& data, std::span<std:
 double IsolationTree::path_length(std::span<const double> row) const {
   const Node* node = nodes_.data();
   while (node->left != 0) {
-    node = &nodes_[node->left + (row[node->feature] <= node->cut ? 0U : 1U)];
+    node = &nodes_[node->left + (row[node->feature] <= static_cast<double>(node->value) ? 0U : 1U)];
   }
-  return static_cast<double>(node->length);
+  return static_cast<double>(node->value);
 }
 
 IsolationForest::IsolationForest(const Matrix& data, std::uint64_t seed, std::size_t trees,

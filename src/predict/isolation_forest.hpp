@@ -24,9 +24,9 @@ class IsolationTree {
   [[nodiscard]] double path_length(std::span<const double> row) const;
 
  private:
+  // Small, so that a forest stays in the cache.
   struct Node {
-    double cut = 0.0;
-    float length = 0.0F;     // leaf: depth + c(rows that ended here)
+    float value = 0.0F;      // of a leaf: its depth + c(rows that ended there); else the cut
     std::uint32_t left = 0;  // right is left + 1; 0: a leaf
     std::uint32_t feature = 0;
   };

@@ -11,6 +11,20 @@ namespace {
 
 constexpr double kLeastScale = 1e-12;
 
+// cos(2 pi turns) within 2e-6, by a polynomial after folding to a quarter turn: a library's cosine
+// took half of the time of a score.
+double cosine_of_turns(double turns) {
+  // Adding and taking away 1.5 * 2^52 rounds to a whole number without a call.
+  constexpr double kRound = 6755399441055744.0;
+  const double whole = (turns + kRound) - kRound;
+  const double x = 0.25 - std::fabs(turns - whole);  // cos(2 pi t) = sin(2 pi (1/4 - |t|))
+  const double y = 2.0 * std::numbers::pi * x;       // in [-pi/2, pi/2]
+  const double y2 = y * y;
+  return y * (1.0 + y2 * (-1.0 / 6.0 +
+                          y2 * (1.0 / 120.0 +
+                                y2 * (-1.0 / 5040.0 + y2 * (1.0 / 362880.0 - y2 / 39916800.0)))));
+}
+
 // libsvm ends a row with index -1.
 void fill(std::span<const double> row, std::span<svm_node> nodes) {
   for (std::size_t i = 0; i < row.size(); ++i) nodes[i] = {static_cast<int>(i) + 1, row[i]};
@@ -107,27 +121,26 @@ OnlineOneClassSvm::OnlineOneClassSvm(std::size_t columns, std::uint64_t seed, do
       weights_(features),
       mapped_(features) {
   Random random(seed);
-  const double deviation = std::sqrt(2.0 / static_cast<double>(columns));  // sqrt(2 gamma)
+  // Standard deviation sqrt(2 gamma) radians; kept in turns.
+  const double deviation = std::sqrt(2.0 / static_cast<double>(columns)) / (2.0 * std::numbers::pi);
   for (double& direction : directions_) direction = deviation * random.normal();
-  for (double& phase : phases_) phase = 2.0 * std::numbers::pi * random.uniform();
+  for (double& phase : phases_) phase = random.uniform();
 }
 
-void OnlineOneClassSvm::map(std::span<const double> row, std::span<double> out) const {
-  std::vector<double> standardized(columns_);
+// Column by column, so that the inner loops run over the features and become vector instructions.
+void OnlineOneClassSvm::map(std::span<const double> row) const {
+  std::copy(phases_.begin(), phases_.end(), mapped_.begin());
   for (std::size_t i = 0; i < columns_; ++i) {
-    standardized[i] = (row[i] - means_[i]) / std::sqrt(std::max(variances_[i], kLeastScale));
+    const double x = (row[i] - means_[i]) / std::sqrt(std::max(variances_[i], kLeastScale));
+    const double* direction = &directions_[i * features_];
+    for (std::size_t f = 0; f < features_; ++f) mapped_[f] += direction[f] * x;
   }
   const double scale = std::sqrt(2.0 / static_cast<double>(features_));
-  for (std::size_t f = 0; f < features_; ++f) {
-    double angle = phases_[f];
-    for (std::size_t i = 0; i < columns_; ++i)
-      angle += directions_[f * columns_ + i] * standardized[i];
-    out[f] = scale * std::cos(angle);
-  }
+  for (double& angle : mapped_) angle = scale * cosine_of_turns(angle);
 }
 
 double OnlineOneClassSvm::score(std::span<const double> row) const {
-  map(row, mapped_);
+  map(row);
   double product = 0.0;
   for (std::size_t f = 0; f < features_; ++f) product += weights_[f] * mapped_[f];
   return rho_ - product;
@@ -135,21 +148,23 @@ double OnlineOneClassSvm::score(std::span<const double> row) const {
 
 // Stochastic subgradient of the objective divided by nu, so that w is a weighted mean of the mapped
 // points that lie outside or on the boundary: w += rate ([outside] phi / nu - w).
-void OnlineOneClassSvm::learn(std::span<const double> row) {
+double OnlineOneClassSvm::learn(std::span<const double> row) {
   ++learnt_;
   const double rate = std::max(rate_, 1.0 / static_cast<double>(learnt_));
-  for (std::size_t i = 0; i < columns_; ++i) {
-    const double off = row[i] - means_[i];
-    means_[i] += rate * off;
-    if (learnt_ > 1) variances_[i] = (1.0 - rate) * (variances_[i] + rate * off * off);
-  }
-  const bool outside = score(row) >= 0.0;
+  const double before = score(row);
+  const bool outside = before >= 0.0;
   const double pull = outside ? rate / nu_ : 0.0;
   for (std::size_t f = 0; f < features_; ++f) {
     weights_[f] += pull * mapped_[f] - rate * weights_[f];
   }
   // rho follows the quantile nu of the products.
   rho_ += rate * (outside ? -(1.0 - nu_) : nu_);
+  for (std::size_t i = 0; i < columns_; ++i) {
+    const double off = row[i] - means_[i];
+    means_[i] += rate * off;
+    if (learnt_ > 1) variances_[i] = (1.0 - rate) * (variances_[i] + rate * off * off);
+  }
+  return before;
 }
 
 }  // namespace driftlock

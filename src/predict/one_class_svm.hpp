@@ -48,21 +48,22 @@ class OnlineOneClassSvm {
   OnlineOneClassSvm(std::size_t columns, std::uint64_t seed, double nu, double rate = 1.0 / 2048,
                     std::size_t features = 256);
   [[nodiscard]] double score(std::span<const double> row) const;
-  void learn(std::span<const double> row);
+  // Returns what score() said before.
+  double learn(std::span<const double> row);
 
  private:
-  void map(std::span<const double> row, std::span<double> out) const;
+  void map(std::span<const double> row) const;
 
   const std::size_t columns_;
   const std::size_t features_;
   const double nu_;
   const double rate_;
-  std::vector<double> directions_;  // features x columns
-  std::vector<double> phases_;
-  std::vector<double> means_;  // of the columns, forgetting
+  std::vector<double> directions_;  // columns x features, in turns
+  std::vector<double> phases_;      // in turns
+  std::vector<double> means_;       // of the columns, forgetting
   std::vector<double> variances_;
   std::vector<double> weights_;
-  mutable std::vector<double> mapped_;
+  mutable std::vector<double> mapped_;  // of the last row looked at
   double rho_ = 0.0;
   std::uint64_t learnt_ = 0;
 };

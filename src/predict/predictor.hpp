@@ -3,20 +3,26 @@
 // and nothing acts on it.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <unordered_map>
 #include <vector>
 
 #include "src/base/time.hpp"
+#include "src/predict/combined_score.hpp"
 #include "src/predict/features.hpp"
 #include "src/predict/profile.hpp"
+#include "src/predict/random.hpp"
 #include "src/predict/score.hpp"
 
 namespace driftlock {
 
 struct PredictorOptions {
-  float suspect_at = 0.9F;                      // a score from here on counts as suspect
+  float suspect_at = 0.9F;       // first score, while the model is young
+  double alarm_rate = 1e-4;      // false alarms per scoring of an ordinary client
+  std::uint32_t learn_max = 64;  // clients learnt from in a step
+  std::uint64_t seed = 1;
   Nanoseconds forget_after_ns = 600 * kSecond;  // silent longer: gone, not strange
   // With this share of at least self_clients suspect at once, the node suspects itself.
   float self_share = 0.5F;
@@ -36,6 +42,8 @@ struct PredictorSummary {
   double score_mean = 0.0;  // of the scored
   double score_max = 0.0;
   std::array<std::uint64_t, kFeatures> causes{};  // suspects by cause
+  std::uint64_t learnt = 0;                       // rows the model has learnt from
+  bool calibrated = false;  // the alarm rate decides, not the first score's threshold
 };
 
 class Predictor {
@@ -52,8 +60,11 @@ class Predictor {
  private:
   void learn_paths(std::span<const PathLatency> paths);
   void score(const ClientProfile& profile, Nanoseconds now_tai_ns);
+  void judge(ClientScore& result, const FeatureVector& features);
+  void learn();
   void forget_paths();
 
+  using Row = std::array<double, kFeatures>;
   struct Path {
     PathHistory history;
     bool present = false;
@@ -64,6 +75,11 @@ class Predictor {
   std::vector<ClientScore> scores_;
   std::unordered_map<std::uint64_t, Path> paths_;  // by session
   PredictorSummary summary_;
+  CombinedStream model_;
+  Random random_;
+  std::vector<Row> lesson_;  // a random part of this step's clients
+  std::uint64_t offered_ = 0;
+  std::uint64_t learnt_ = 0;
 };
 
 }  // namespace driftlock

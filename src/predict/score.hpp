@@ -1,5 +1,6 @@
 // ClientScore: how strange a client is, from 0 (as usual) to 1, and which feature says so most. The
-// first detector: a sum of squared excesses, which needs no training. Pure; nothing acts on it.
+// first detector, a sum of squared excesses, needs no training; the learnt one (predictor.hpp) adds
+// how improbable that is. Pure; nothing acts on it.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +14,8 @@ struct ClientScore {
   std::uint64_t client_id = 0;
   float score = 0.0F;
   Feature cause = Feature::kSilence;  // of the largest part of the score
+  float strangeness = 0.0F;           // -ln P(an ordinary client looks so); 0 until learnt
+  bool suspect = false;               // by the false-alarm rate asked for
   bool warming = true;                // too few operations to say anything: score is 0
 };
 

@@ -6,7 +6,10 @@
 namespace driftlock {
 namespace {
 
-constexpr double kTailShare = 0.05;
+// As far out as a fit with this many points allows, at most 5% of all.
+constexpr double kTailShareMost = 0.05;
+constexpr double kTailShareLeast = 0.01;
+constexpr double kTailPoints = 200.0;
 constexpr std::size_t kTailLeast = 20;
 constexpr double kSmallShape = 1e-6;
 constexpr double kDriftDeviations = 6.0;
@@ -15,7 +18,7 @@ constexpr double kDriftDeviations = 6.0;
 // line, so that higher scores stay apart.
 double pareto_strangeness(double excess, double shape, double scale) {
   if (std::fabs(shape) < kSmallShape) return excess / scale;
-  constexpr double kEnd = 1e-3;  // of the way that is left, at which the line takes over
+  constexpr double kEnd = 0.1;  // of the way that is left, at which the line takes over
   const double left = 1.0 - shape * excess / scale;
   if (left > kEnd) return -std::log(left) / shape;
   return -std::log(kEnd) / shape + (kEnd - left) / (kEnd * shape);
@@ -36,8 +39,10 @@ void TailCalibrator::learn(double score) {
   }
   ++since_fit_;
   const bool first = sorted_.empty() && scores_.size() >= kFirstFit;
-  // Young, at each growth by a quarter; later at a fixed pace.
-  const std::size_t pace = std::min(kRefitEvery, std::max<std::size_t>(sorted_.size() / 4, 16));
+  // Young, at each growth by a quarter; later so that sorting costs little per score.
+  const std::size_t pace = sorted_.size() < 4 * kRefitEvery
+                               ? std::max<std::size_t>(sorted_.size() / 4, 16)
+                               : std::max<std::size_t>(sorted_.size() / 32, kRefitEvery);
   if (first || (!sorted_.empty() && since_fit_ >= pace)) refit();
 }
 
@@ -68,7 +73,9 @@ void TailCalibrator::refit() {
 
 void TailCalibrator::fit_tail() {
   const std::size_t n = sorted_.size();
-  const auto in_tail = static_cast<std::size_t>(kTailShare * static_cast<double>(n));
+  const auto count = static_cast<double>(n);
+  const auto in_tail = static_cast<std::size_t>(
+      count * std::clamp(kTailPoints / count, kTailShareLeast, kTailShareMost));
   tail_scale_ = 0.0;
   if (in_tail < kTailLeast) return;
   tail_start_ = sorted_[n - in_tail - 1];
@@ -105,8 +112,7 @@ double TailCalibrator::strangeness(double score) const {
 }
 
 bool TailCalibrator::alarm(double score, double rate) const {
-  if (static_cast<double>(known()) * rate < kTailReach) return false;
-  return strangeness(score) >= -std::log(rate);
+  return reaches(rate) && strangeness(score) >= -std::log(rate);
 }
 
 }  // namespace driftlock

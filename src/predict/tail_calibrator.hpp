@@ -23,8 +23,11 @@ class TailCalibrator {
 
   // -ln P(an ordinary score is as high); rises with the score without end. 0 before the first fit.
   [[nodiscard]] double strangeness(double score) const;
-  // True where the score is among the highest share `rate` of ordinary ones. Never before enough
-  // scores are known to say so: kTailReach / rate of them.
+  // True where enough scores are known to speak of such a rate: kTailReach / rate of them.
+  [[nodiscard]] bool reaches(double rate) const {
+    return static_cast<double>(known()) * rate >= kTailReach;
+  }
+  // True where the score is among the highest share `rate` of ordinary ones.
   [[nodiscard]] bool alarm(double score, double rate) const;
 
   [[nodiscard]] std::size_t known() const { return scores_.size(); }

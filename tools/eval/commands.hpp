@@ -9,5 +9,6 @@ class App;
 namespace driftlock::eval {
 
 void add_anomaly(CLI::App& app);
+void add_alarms(CLI::App& app);
 
 }  // namespace driftlock::eval
