@@ -128,7 +128,8 @@ void StreamingForest::learn(std::span<const double> row) {
   }
   ++learnt_;
   // Young, every tree is grown anew at each doubling: the first ones knew too little.
-  if (learnt_ <= 2 * sample_ && learnt_ >= kYoungest && std::has_single_bit(learnt_)) {
+  const bool doubled = (learnt_ & (learnt_ - 1)) == 0;
+  if (learnt_ <= 2 * sample_ && learnt_ >= kYoungest && doubled) {
     trees_.resize(tree_count_);
     normal_paths_.resize(tree_count_);
     for (std::size_t i = 0; i < tree_count_; ++i) regrow(i);
