@@ -160,7 +160,6 @@ class Client {
   std::optional<wire::Status> hint_;
   Nanoseconds sleeping_until_ns_ = kNever;  // the I/O thread; kNever = it is awake
   bool stopping_ = false;
-  bool closed_ = false;
   std::thread thread_;
 };
 
