@@ -164,13 +164,18 @@ void Client::pump(const client::LocalTime& now) {
 
 // Callbacks run without the lock, so that they may start further operations.
 void Client::deliver(std::unique_lock<std::mutex>& held) {
-  std::vector<std::pair<Callback, Result<Completion>>> completed;
+  struct Completed {
+    client::OperationId id;
+    Callback callback;
+    Result<Completion> answer;
+  };
+  std::vector<Completed> completed;
   std::vector<client::Event> events;
   Completion completion;
   while (core_.next_completion(completion)) {
     const auto found = callbacks_.find(completion.id);
     if (found == callbacks_.end()) continue;
-    completed.emplace_back(std::move(found->second), resolve(completion));
+    completed.push_back({completion.id, std::move(found->second), resolve(completion)});
     callbacks_.erase(found);
   }
   client::Event event;
@@ -184,8 +189,8 @@ void Client::deliver(std::unique_lock<std::mutex>& held) {
   for (const client::Event& each : events) {
     if (options_.on_event) options_.on_event(each);
   }
-  for (auto& [callback, answer] : completed) {
-    if (callback) callback(std::move(answer));
+  for (Completed& each : completed) {
+    if (each.callback) each.callback(each.id, std::move(each.answer));
   }
   held.lock();
   pump(clock_->read());
@@ -226,7 +231,7 @@ void Client::cancel(client::OperationId id) {
 
 Result<Completion> Client::call(const Operation& operation) {
   const auto waiter = std::make_shared<Waiter>();
-  start(operation, [waiter](Result<Completion> answer) {
+  start(operation, [waiter](client::OperationId, Result<Completion> answer) {
     const std::lock_guard held(waiter->mutex);
     waiter->answer.emplace(std::move(answer));
     waiter->done.notify_one();

@@ -92,7 +92,7 @@ struct PingAnswer {
 class Client {
  public:
   using Completion = client::Completion;
-  using Callback = std::function<void(Result<Completion>)>;
+  using Callback = std::function<void(client::OperationId, Result<Completion>)>;
 
   // Opens a session, waiting for up to options.patience_ns.
   [[nodiscard]] static Result<std::unique_ptr<Client>> connect(
@@ -114,7 +114,10 @@ class Client {
   [[nodiscard]] Result<wire::Reply> time();
   [[nodiscard]] Result<PingAnswer> ping();
 
-  // Without blocking: `done` gets the answer. A kOk of an acquire becomes a Lock by adopt().
+  // Any operation, blocking for its answer.
+  [[nodiscard]] Result<Completion> call(const client::Operation& operation);
+  // Without blocking: `done` gets the answer, on the client's thread. A kOk of an acquire becomes a
+  // Lock by adopt().
   client::OperationId start(const client::Operation& operation, Callback done);
   void cancel(client::OperationId id);
   [[nodiscard]] Lock adopt(const client::Operation& operation, const Completion& granted);
@@ -143,7 +146,6 @@ class Client {
   void stop();
   [[nodiscard]] Status wait_until_open();
   [[nodiscard]] Error unanswered(const Completion& completion) const;
-  [[nodiscard]] Result<Completion> call(const client::Operation& operation);
   [[nodiscard]] Result<Completion> resolve(const Completion& completion) const;
   void release_later(const Lock& lock);
   [[nodiscard]] Result<client::Operation> name(wire::Op op, std::string_view key) const;

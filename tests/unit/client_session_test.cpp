@@ -3,6 +3,7 @@
 #include <map>
 #include <set>
 
+#include "src/client/fence.hpp"
 #include "tests/unit/client_world.hpp"
 
 namespace driftlock {
@@ -488,6 +489,16 @@ TEST(NodeTime, BoundsHoldTheTruthUnderDriftAndDelay) {
       ASSERT_LE(until, local(truth + kSecond));
     }
   }
+}
+
+TEST(FenceGate, RefusesWhatIsOlderThanItHasSeen) {
+  FenceGate gate(5);
+  EXPECT_FALSE(gate.admit(4));
+  EXPECT_TRUE(gate.admit(5));
+  EXPECT_TRUE(gate.admit(9));
+  EXPECT_TRUE(gate.admit(9));
+  EXPECT_FALSE(gate.admit(8));
+  EXPECT_EQ(gate.seen(), 9U);
 }
 
 TEST(HoldTimes, PredictsAHighQuantileAndStaysBounded) {

@@ -113,7 +113,7 @@ Connection connect(const Settings& settings, Signals& signals) {
   options.session.client_id = key->id;
   options.session.client_key = key->key;
   options.session.term_ns = settings.term_ns;
-  options.session.reopen = false;  // a command's lock is lost with its session
+
   options.namespace_id = settings.namespace_id;
   options.patience_ns = settings.timeout_ns;
   options.on_event = [&signals](const client::Event&) { signals.wake(); };
@@ -125,8 +125,8 @@ Connection connect(const Settings& settings, Signals& signals) {
 Taken take(Client& client, const Settings& settings, Signals& signals) {
   const client::Operation operation = acquire_of(settings);
   const auto mailbox = std::make_shared<Mailbox>();
-  const client::OperationId id =
-      client.start(operation, [mailbox, &signals](Result<client::Completion> answer) {
+  const client::OperationId id = client.start(
+      operation, [mailbox, &signals](client::OperationId, Result<client::Completion> answer) {
         const std::lock_guard held(mailbox->mutex);
         mailbox->answer.emplace(std::move(answer));
         signals.wake();

@@ -63,5 +63,6 @@ int ping_command(const Settings& settings, const Report& report);
 int clock_command(const Settings& settings, const Report& report);
 int status_command(const Settings& settings, const Report& report);
 int holders_command(const Settings& settings, const Report& report);
+int keygen_command(const Settings& settings, const Report& report);
 
 }  // namespace driftlock::cli

@@ -95,6 +95,8 @@ void add_commands(CLI::App& app, Settings& settings, Command& chosen) {
   clock->parse_complete_callback([&chosen, clock] {
     if (clock->get_subcommands().empty()) chosen = clock_command;
   });
+  CLI::App* keygen = add("keygen", "a new client's key", keygen_command);
+  keygen->add_option("--name", settings.name, "for people; --client-id gives the number [1]");
   CLI::App* ping = add("ping", "round trip to the node and back", ping_command);
   ping->add_option("--count,-c", settings.count, "how many [5]");
 }

@@ -49,6 +49,7 @@ struct Settings {
   std::uint32_t count = 5;
   bool waiting = false;
   bool by_protocol = false;
+  std::string name = "client";  // keygen
 };
 
 // Settings that the file states replace the defaults. A file that is not there states nothing,
