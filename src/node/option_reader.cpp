@@ -69,9 +69,9 @@ std::vector<std::string> read_options_file(Options& options, const std::string& 
     const toml::table file = toml::parse_file(path);
     for (const auto& [key, node] : file) {
       const auto& sections = option_sections();
-      const bool known = std::any_of(sections.begin(), sections.end(), [&](const auto& section) {
-        return section.name == key.str();
-      });
+      const std::string_view name = key.str();
+      const bool known = std::any_of(sections.begin(), sections.end(),
+                                     [name](const auto& section) { return section.name == name; });
       const toml::table* table = node.as_table();
       if (!known || table == nullptr) {
         wrong.push_back(place(path, node) + std::string(key.str()) + ": " +
