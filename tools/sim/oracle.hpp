@@ -1,0 +1,69 @@
+// Oracle: what the holders believe, at one true instant. A holder believes from the moment at which
+// its program is told of the grant until it asks for the release, or its own rule says stop. Two
+// that exclude each other must never believe at once; and of two that do, the later has the higher
+// token. One thread.
+#pragma once
+
+#include <functional>
+#include <list>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "src/client/lease_view.hpp"
+#include "src/lock/wire.hpp"
+#include "tools/sim/events.hpp"
+
+namespace driftlock::sim {
+
+struct Hold {
+  std::uint32_t client = 0;
+  std::uint32_t key = 0;
+  wire::Mode mode = wire::Mode::kExclusive;
+  std::uint16_t permits = 1;
+  std::uint64_t token = 0;
+  bool over = false;  // released, or its program died
+  // True time at which its program was last told that it holds the lock.
+  mutable Nanoseconds believed_ns = kLongAgo;
+  const Events* events = nullptr;
+  std::shared_ptr<client::LeaseView> lease;
+  std::function<Nanoseconds()> local_ns;
+
+  // What the library answers when the program asks whether it still holds the lock.
+  [[nodiscard]] bool believed() const {
+    if (over || lease->state(local_ns()) == client::HolderState::kLost) return false;
+    believed_ns = events->now_ns();
+    return true;
+  }
+};
+
+class Oracle {
+ public:
+  Oracle(Events& events, std::vector<std::uint16_t> permits_of_key)
+      : events_(events), permits_(std::move(permits_of_key)), keys_(permits_.size()) {}
+
+  // Permits of a semaphore; 0: a reader-writer lock.
+  [[nodiscard]] std::uint16_t permits_of(std::uint32_t key) const { return permits_[key]; }
+  [[nodiscard]] std::uint32_t keys() const { return static_cast<std::uint32_t>(permits_.size()); }
+
+  // The hold stays the oracle's until it is over.
+  Hold& begin(const Hold& hold);
+  // Looks at all that is believed of the key.
+  void check(std::uint32_t key);
+  // The same wherever this client holds something.
+  void check_client(std::uint32_t client);
+
+ private:
+  struct Key {
+    std::list<Hold> holds;
+    std::uint64_t newest_exclusive = 0;  // token
+    std::uint64_t newest = 0;
+  };
+  void check_token(Key& key, const Hold& hold);
+
+  Events& events_;
+  std::vector<std::uint16_t> permits_;
+  std::vector<Key> keys_;
+};
+
+}  // namespace driftlock::sim
