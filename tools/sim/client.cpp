@@ -272,8 +272,12 @@ Operation SimClient::choose() {
 void SimClient::acquire(Task& task, std::size_t index) {
   if (random_.chance(0.01) && core_->is_open()) {
     trace("closes its session");
-    for (Task& each : tasks_) drop(each);
+    for (std::size_t i = 0; i < tasks_.size(); ++i) {
+      drop(tasks_[i]);
+      if (tasks_[i].doing == Doing::kHolding) begin_task(i);
+    }
     core_->close(read());
+    return begin_task(index);
   }
   task.operation = choose();
   task.doing = Doing::kAcquiring;
@@ -323,7 +327,7 @@ void SimClient::granted(Task& task, const Completion& completion) {
   hold.mode = task.operation.mode;
   hold.permits = task.operation.permits;
   hold.token = completion.reply.token;
-  hold.lease = completion.lease;
+  hold.lock = completion.lock;
   hold.events = &events_;
   hold.believed_ns = events_.now_ns();
   hold.local_ns = [this] { return local_ns(); };

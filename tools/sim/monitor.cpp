@@ -116,6 +116,9 @@ void Monitor::see(std::uint64_t session, Asked& asked, const Reply& reply) {
 void Monitor::see_final(std::uint64_t session, Asked& asked, const Reply& reply) {
   asked.final = true;
   asked.answer = reply;
+  if (asked.request.op == Op::kReclaim && reply.status == Status::kOk) {
+    key_of(asked.request).session_of_token[reply.token] = session;
+  }
   if (asked.request.op != Op::kAcquire) return;
   Key& key = key_of(asked.request);
   if (asked.queued) key.waiting.erase(asked.arrival);
@@ -169,15 +172,11 @@ void Monitor::turn_over(const NodeMoment& moment) {
     events_.violate("lost-clock", "granted while the node's clock was LOST: " +
                                       describe(any.session, any.asked->request));
   }
-  if (events_.now_ns() <= moment.old_leases_end_ns) {
-    events_.violate("restart", "granted while leases of the life before may run: " +
-                                   describe(any.session, any.asked->request));
-  }
-  check_tokens();
+  check_tokens(moment);
   granted_.clear();
 }
 
-void Monitor::check_tokens() {
+void Monitor::check_tokens(const NodeMoment& moment) {
   std::sort(granted_.begin(), granted_.end(), [](const Granted& a, const Granted& b) {
     return a.asked->answer.token < b.asked->answer.token;
   });
@@ -188,6 +187,11 @@ void Monitor::check_tokens() {
     const bool reentered = known != key.session_of_token.end() && known->second == granted.session;
     if (reentered && !granted.waited && granted.asked->request.mode != wire::Mode::kSemaphore) {
       continue;
+    }
+    // A lock that was reclaimed may be taken again by its holder, but nothing fresh is given.
+    if (events_.now_ns() <= moment.old_leases_end_ns) {
+      events_.violate("restart", "granted while leases of the life before may run: " +
+                                     describe(granted.session, granted.asked->request));
     }
     if (token <= key.newest_token) {
       events_.violate("token", "token " + text(token) + " after " + text(key.newest_token) + ": " +

@@ -81,7 +81,7 @@ class Monitor {
   void see_final(std::uint64_t session, Asked& asked, const wire::Reply& reply);
   void compare(const Asked& asked, const wire::Reply& reply);
   void check_order(const Granted& granted);
-  void check_tokens();
+  void check_tokens(const NodeMoment& moment);
   void check_deadline(const Asked& asked, bool still_waiting);
   [[nodiscard]] Key& key_of(const wire::Request& request);
   [[nodiscard]] std::string describe(std::uint64_t session, const wire::Request& request) const;

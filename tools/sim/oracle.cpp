@@ -54,7 +54,7 @@ void Oracle::check(std::uint32_t index) {
   }
   for (const Hold* a : believed) {
     for (const Hold* b : believed) {
-      if (a->lease == b->lease || a->mode != wire::Mode::kExclusive) continue;
+      if (a->client == b->client || a->mode != wire::Mode::kExclusive) continue;
       events_.violate("exclusion", "k" + std::to_string(index) + " is held by " + describe(*a) +
                                        " and by " + describe(*b));
     }

@@ -26,12 +26,12 @@ struct Hold {
   // True time at which its program was last told that it holds the lock.
   mutable Nanoseconds believed_ns = kLongAgo;
   const Events* events = nullptr;
-  std::shared_ptr<client::LeaseView> lease;
+  std::shared_ptr<client::LockView> lock;
   std::function<Nanoseconds()> local_ns;
 
   // What the library answers when the program asks whether it still holds the lock.
   [[nodiscard]] bool believed() const {
-    if (over || lease->state(local_ns()) == client::HolderState::kLost) return false;
+    if (over || lock->state(local_ns()) == client::HolderState::kLost) return false;
     believed_ns = events->now_ns();
     return true;
   }
