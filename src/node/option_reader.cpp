@@ -20,7 +20,6 @@ std::optional<OptionValue> value_of(const toml::node& node) {
   return std::nullopt;
 }
 
-// What a person may have meant: the known key of the section that differs least.
 std::string known_keys(std::string_view section) {
   std::string keys;
   for (const OptionRow& row : option_rows()) {
@@ -68,18 +67,18 @@ std::vector<std::string> read_options_file(Options& options, const std::string& 
   try {
     const toml::table file = toml::parse_file(path);
     for (const auto& [key, node] : file) {
-      const auto& sections = option_sections();
-      const std::string_view name = key.str();
+      const std::string name(key.str());
+      const auto sections = option_sections();
       const bool known = std::any_of(sections.begin(), sections.end(),
-                                     [name](const auto& section) { return section.name == name; });
+                                     [&](const auto& section) { return section.name == name; });
       const toml::table* table = node.as_table();
       if (!known || table == nullptr) {
-        wrong.push_back(place(path, node) + std::string(key.str()) + ": " +
-                        (known ? "must be a section, [" + std::string(key.str()) + "]"
+        wrong.push_back(place(path, node) + name + ": " +
+                        (known ? "must be a section, [" + name + "]"
                                : "no such section; there are " + known_sections()));
         continue;
       }
-      read_section(options, path, key.str(), *table, wrong);
+      read_section(options, path, name, *table, wrong);
     }
   } catch (const toml::parse_error& error) {
     const auto line = error.source().begin.line;

@@ -3,7 +3,7 @@
 #include "src/node/options.hpp"
 
 // The table. A row's field is a lambda without captures, so that it is a plain function pointer.
-#define DRIFTLOCK_FIELD(type, member) [](Options& options) -> type& { return options.member; }
+#define DRIFTLOCK_FIELD(type, member) ([](Options& options) -> type& { return options.member; })
 #define DRIFTLOCK_NUMBER(member, fallback, minimum, maximum)          \
   WholeNumber {                                                       \
     DRIFTLOCK_FIELD(std::int64_t, member), fallback, minimum, maximum \
