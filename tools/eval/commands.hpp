@@ -9,6 +9,8 @@ class App;
 namespace driftlock::eval {
 
 void add_anomaly(CLI::App& app);
+void add_liveness(CLI::App& app);
+void add_stream(CLI::App& app);
 void add_alarms(CLI::App& app);
 
 }  // namespace driftlock::eval

@@ -7,6 +7,8 @@ int main(int argc, char** argv) {
   CLI::App app{"Measures driftlock's predictors; formats and figures are in docs/prediction.md"};
   app.require_subcommand(1);
   driftlock::eval::add_anomaly(app);
+  driftlock::eval::add_liveness(app);
+  driftlock::eval::add_stream(app);
   driftlock::eval::add_alarms(app);
   CLI11_PARSE(app, argc, argv);
   return 0;
