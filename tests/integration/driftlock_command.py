@@ -97,6 +97,25 @@ def contends(bench):
         assert exit_of(first) == 0
 
 
+def shows_who_waits(bench):
+    # Each holds one lock and waits, inside, for the other's.
+    nested = [COMMAND, "run", "{inner}", "--", "true"]
+    with bench.start("run", "x", "--", "sh", "-c",
+                     "echo ready; sleep 0.3; exec " + " ".join(nested).format(inner="y")) as one, \
+         bench.start("run", "y", "--", "sh", "-c",
+                     "echo ready; sleep 0.3; exec " + " ".join(nested).format(inner="x")) as two:
+        one.wait_for("ready")
+        two.wait_for("ready")
+        deadline = time.monotonic() + 20
+        while "waiting: client" not in (shown := bench.call("holders", "--waiting", "--admin",
+                                                            bench.admin)):
+            assert time.monotonic() < deadline, shown
+            time.sleep(0.1)
+        os.kill(one.pid, signal.SIGTERM)
+        exit_of(one)
+        assert exit_of(two) == 0, two.output
+
+
 def detaches(bench):
     taken = bench.call_json("lock", "d", "--detach", "--term", "60s")[0]
     assert oct(os.stat(taken["state_file"]).st_mode & 0o777) == "0o600"
@@ -167,7 +186,7 @@ def main():
         bench = Bench(directory)
         with bench.node() as node:
             node.wait_for("ready:")
-            for case in (asks, codes, contends, detaches, interrupts):
+            for case in (asks, codes, contends, shows_who_waits, detaches, interrupts):
                 case(bench)
                 print(f"{case.__name__}: ok", flush=True)
             loses(bench, node)

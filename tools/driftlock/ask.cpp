@@ -105,6 +105,22 @@ std::string describe_holder(const json& holder) {
          format_duration(number(holder, "remaining_ms") * kMillisecond);
 }
 
+std::string describe_wait(const json& wait) {
+  return "\n  waiting: client " + text(wait, "client_id") + "  session " +
+         text(wait, "session_id") + "  for " +
+         format_duration(number(wait, "waited_ms") * kMillisecond);
+}
+
+std::string describe_deadlock(const json& cycle) {
+  std::string lines = "\nDEADLOCK, nobody in it will get further:";
+  for (const json& edge : cycle) {
+    lines += "\n  session " + text(edge, "session_id") + " waits for session " +
+             text(edge, "waits_for") + " on " + text(edge, "namespace") + ":" + text(edge, "key") +
+             "  since " + format_duration(number(edge, "waited_ms") * kMillisecond);
+  }
+  return lines;
+}
+
 }  // namespace
 
 int status_command(const Settings& settings, const Report& report) {
@@ -136,8 +152,10 @@ int holders_command(const Settings& settings, const Report& report) {
     lines += text(lock, "namespace") + ":" + text(lock, "key") + "  " + text(lock, "mode") +
              "  waiting " + text(lock, "waiters");
     for (const json& holder : member(lock, "holders")) lines += describe_holder(holder);
+    for (const json& wait : member(lock, "queue")) lines += describe_wait(wait);
   }
   if (lines.empty()) lines = "nothing is locked";
+  for (const json& cycle : member(answer.value(), "deadlocks")) lines += describe_deadlock(cycle);
   if (text(answer.value(), "truncated") == "true") lines += "\n... (--limit shows more)";
   report.result(answer.value(), lines);
   return kExitOk;
