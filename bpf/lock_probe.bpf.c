@@ -24,6 +24,7 @@ enum {
   VLAN_BYTES = 4,
   IPV4_FRAGMENT_MASK = 0x3FFF,  // more fragments, or an offset
   IP_PROTOCOL_UDP = 17,
+  ALREADY_THERE = 17,  // EEXIST
 };
 
 struct ipv4_header {
@@ -184,12 +185,13 @@ static __always_inline struct probe_client* client_of(const struct lock_packet* 
 static __always_inline void on_request(const struct probe_flight_key* flight,
                                        struct probe_client* client, struct probe_counters* counts,
                                        uint64_t now) {
-  if (bpf_map_lookup_elem(&flights, flight)) {
+  const long error = bpf_map_update_elem(&flights, flight, &now, BPF_NOEXIST);
+  if (error == -ALREADY_THERE) {
     ++counts->repeats;
     __sync_fetch_and_add(&client->repeats, 1);
     return;
   }
-  if (bpf_map_update_elem(&flights, flight, &now, BPF_NOEXIST)) {
+  if (error) {
     ++counts->flights_refused;
   } else {
     ++counts->flights_added;
