@@ -21,6 +21,7 @@ ClockModelOptions model_options(const Options::Clock& options) {
   model.asymmetry_ns = options.asymmetry_ns;
   model.lost_half_width_ns = options.lost_half_width_ns;
   model.holdover_after_ns = options.holdover_after_ms * kMillisecond;
+  model.estimator.bank.interval_s = static_cast<double>(options.interval_ms) / 1e3;
   return model;
 }
 
