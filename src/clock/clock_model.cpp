@@ -65,8 +65,26 @@ void ClockModel::update(const ClockSample& sample) {
   const Nanoseconds error = saturating_add(
       saturating_add(std::max<Nanoseconds>(sample.max_error_ns, 0), options_.asymmetry_ns),
       static_cast<Nanoseconds>(std::ceil(widest_ns)) + 1);
-  const Verdict verdict = estimate(sample, half_ns, error);
+  const Verdict verdict =
+      much_worse_than_usual(error) ? Verdict::kSpared : estimate(sample, half_ns, error);
   bound(ticks, Interval::around(sample.tai_ns, error), verdict);
+}
+
+// A source that suddenly admits to a far larger error has lost its reference: its time still bounds
+// TAI, but says nothing that the forecast does not know better. One that stays so is the new usual.
+bool ClockModel::much_worse_than_usual(Nanoseconds error_ns) {
+  constexpr double kMuch = 8.0;
+  constexpr int kNewUsual = 1024;
+  constexpr double kMemory = 64.0;
+  const auto error = static_cast<double>(error_ns);
+  if (usual_error_ns_ <= 0.0 || worse_ >= kNewUsual) usual_error_ns_ = error;
+  if (error > kMuch * usual_error_ns_) {
+    ++worse_;
+    return true;
+  }
+  worse_ = 0;
+  usual_error_ns_ += (error - usual_error_ns_) / kMemory;
+  return false;
 }
 
 // The instant of the reading is uniform within the sandwich: variance (2 half)^2 / 12.

@@ -65,6 +65,7 @@ class ClockModel {
  private:
   void advance(std::uint64_t ticks);
   [[nodiscard]] Verdict estimate(const ClockSample& sample, double half_ns, Nanoseconds error_ns);
+  [[nodiscard]] bool much_worse_than_usual(Nanoseconds error_ns);
   void bound(std::uint64_t ticks, const Interval& sample, Verdict verdict);
   [[nodiscard]] Interval hard() const;
   [[nodiscard]] double span_ns(std::uint64_t from, std::uint64_t to) const;
@@ -82,6 +83,8 @@ class ClockModel {
   double base_fraction_ns_ = 0.0;
   double steered_ns_ = 0.0;  // what the servo's steering has moved the source by, all told
   double steering_ppb_ = 0.0;
+  double usual_error_ns_ = 0.0;       // of the samples that the estimator takes
+  int worse_ = 0;                     // samples in a row that it was spared
   double source_variance_ns2_ = 0.0;  // what the source says of its own standard error
   ClockStatus counts_;  // the counters and the latest innovation; the rest is filled on demand
 };

@@ -22,7 +22,8 @@ struct EstimatorOptions {
   int step_after = 8;        // this many suspicious samples in a row are a step of the source
 };
 
-enum class Verdict { kStarted, kAccepted, kSuspicious, kStepped };
+// kSpared: not for the estimator to judge.
+enum class Verdict { kStarted, kAccepted, kSuspicious, kStepped, kSpared };
 
 class OffsetEstimator {
  public:

@@ -127,6 +127,7 @@ class Run {
   void wait() {
     const double span_s = options_.interval_s + pause_s_;
     pause_s_ = 0.0;
+    since_bias_s_ = source_.faults().offset_ns != 0 ? 0.0 : since_bias_s_ + options_.interval_s;
     const auto half = static_cast<Nanoseconds>(span_s * 0.5e9);
     for (int i = 0; i < 2; ++i) {
       source_.advance(half);
@@ -156,7 +157,12 @@ class Run {
     const auto error = static_cast<double>(reading.estimate_ns - truth);
     const double half = kStatisticalSigmas * static_cast<double>(reading.sigma_ns + 1);
     result_.violations += reading.tai.contains(truth) ? 0 : 1;
-    result_.outside += std::fabs(error) > half ? 1 : 0;
+    const bool outside = std::fabs(error) > half;
+    result_.outside += outside ? 1 : 0;
+    if (since_bias_s_ > 60.0) {
+      ++result_.unbiased;
+      result_.unbiased_outside += outside ? 1 : 0;
+    }
     result_.rms_ns += error * error;
     result_.mean_hard_half_width_ns += static_cast<double>(reading.tai.half_width());
     result_.mean_statistical_half_width_ns += half;
@@ -171,6 +177,7 @@ class Run {
   std::uniform_real_distribution<double> uniform_;
   std::uint64_t remaining_ = 0;  // samples until the fault ends
   double pause_s_ = 0.0;
+  double since_bias_s_ = 0.0;
 };
 
 }  // namespace

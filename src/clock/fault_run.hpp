@@ -34,6 +34,9 @@ struct FaultRunResult {
   std::uint64_t lost = 0;        // of these, said LOST: no promise
   std::uint64_t violations = 0;  // of the hard bound
   std::uint64_t outside = 0;     // of the statistical bound
+  // The same for readings while no fault biases the source, nor did in the last minute.
+  std::uint64_t unbiased = 0;
+  std::uint64_t unbiased_outside = 0;
   std::uint64_t faults = 0;
   std::uint64_t steps = 0;
   std::uint64_t suspicious = 0;

@@ -13,7 +13,7 @@ namespace {
 // An answer of ptp4l: header, management part and one TLV around `data`.
 std::vector<std::uint8_t> answer(PmcId id, std::uint16_t sequence,
                                  const std::vector<std::uint8_t>& data) {
-  std::vector<std::uint8_t> message(54, 0);
+  std::vector<std::uint8_t> message(54 + data.size(), 0);
   const auto put = [&](std::size_t at, std::size_t value) {
     message[at] = static_cast<std::uint8_t>(value >> 8);
     message[at + 1] = static_cast<std::uint8_t>(value);
@@ -26,7 +26,7 @@ std::vector<std::uint8_t> answer(PmcId id, std::uint16_t sequence,
   put(48, 1);
   put(50, 2 + data.size());
   put(52, static_cast<std::size_t>(id));
-  message.insert(message.end(), data.begin(), data.end());
+  for (std::size_t i = 0; i < data.size(); ++i) message[54 + i] = data[i];
   return message;
 }
 
