@@ -5,6 +5,7 @@
 #include <chrono>
 
 #include "hw/phc_source.hpp"
+#include "hw/ptp4l_source.hpp"
 #include "hw/system_clock_source.hpp"
 #include "hw/tick_counter.hpp"
 #include "src/node/log.hpp"
@@ -25,9 +26,7 @@ ClockModelOptions model_options(const Options::Clock& options) {
   return model;
 }
 
-}  // namespace
-
-Result<std::unique_ptr<ClockSource>> open_clock_source(const Options::Clock& options) {
+Result<std::unique_ptr<ClockSource>> open_bare_source(const Options::Clock& options) {
   if (options.source == "phc") {
     Result<std::unique_ptr<PhcSource>> source =
         PhcSource::open({.device = options.phc_device,
@@ -43,6 +42,16 @@ Result<std::unique_ptr<ClockSource>> open_clock_source(const Options::Clock& opt
       SystemClockOptions{.trust_unsynchronized = options.trust_unsynchronized,
                          .assumed_error_ns = options.assumed_error_ns,
                          .default_tai_offset_s = static_cast<int>(options.tai_offset_s)}));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<ClockSource>> open_clock_source(const Options::Clock& options) {
+  Result<std::unique_ptr<ClockSource>> source = open_bare_source(options);
+  if (!source.ok() || options.ptp4l_socket.empty() || options.source == "simulated") return source;
+  return std::unique_ptr<ClockSource>(std::make_unique<Ptp4lSource>(
+      std::move(source).value(), Ptp4lOptions{.socket_path = options.ptp4l_socket,
+                                              .free_running = options.ptp4l_free_running}));
 }
 
 ClockThread::ClockThread(const Options::Clock& options, std::unique_ptr<ClockSource> source,
@@ -109,7 +118,9 @@ void ClockThread::turn() {
   } else {
     model_.missed(read_ticks());
   }
-  published_.store(model_.snapshot());
+  const ClockSnapshot snapshot = model_.snapshot();
+  published_.store(snapshot);
+  if (segment_) segment_->publish(snapshot);
   tell_change(told_, trouble);
   {
     const std::lock_guard lock(mutex_);

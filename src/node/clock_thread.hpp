@@ -9,6 +9,7 @@
 #include <string>
 #include <thread>
 
+#include "hw/clock_segment.hpp"
 #include "src/base/seqlock.hpp"
 #include "src/clock/clock_model.hpp"
 #include "src/clock/source.hpp"
@@ -31,6 +32,8 @@ class ClockThread {
   ClockThread(const ClockThread&) = delete;
   ClockThread& operator=(const ClockThread&) = delete;
 
+  // Every snapshot goes there as well; before start().
+  void share(std::unique_ptr<ClockSegmentWriter> segment) { segment_ = std::move(segment); }
   void start();  // the first sample is taken before it returns
   void stop();
 
@@ -48,6 +51,7 @@ class ClockThread {
   const std::function<void()> each_turn_;
   ClockModel model_;                  // clock thread
   Seqlock<ClockSnapshot> published_;  // writer: clock thread; readers: any
+  std::unique_ptr<ClockSegmentWriter> segment_;
   ClockState told_ = ClockState::kLost;
   mutable std::mutex mutex_;
   std::condition_variable_any wake_;

@@ -84,6 +84,11 @@ Status Node::open_clock() {
   clock_ = std::make_unique<ClockThread>(options_.clock, std::move(source).value(), [this] {
     if (shard_) shard_->calibrate();
   });
+  if (options_.clock.segment.empty()) return done();
+  Result<std::unique_ptr<ClockSegmentWriter>> segment =
+      ClockSegmentWriter::create(options_.clock.segment);
+  if (!segment.ok()) return Error{"clock.segment: " + segment.error().message};
+  clock_->share(std::move(segment).value());
   return done();
 }
 

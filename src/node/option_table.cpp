@@ -178,6 +178,19 @@ std::vector<OptionRow> clock_rows() {
        "system: the error to assume of an unsynchronized clock that is trusted."},
       {"clock.tai_offset_s", DRIFTLOCK_NUMBER(clock.tai_offset_s, 37, 0, 1000),
        "system: TAI - UTC where the kernel was never told."},
+      {"clock.ptp4l_socket",
+       DRIFTLOCK_TEXT(clock.ptp4l_socket, "", "an absolute path of less than 108 bytes, or nothing",
+                      is_socket_path),
+       "phc, system: management socket of the ptp4l that keeps the clock, as /var/run/ptp4l. Its "
+       "offset, path delay and grandmaster then judge every sample, and without a grandmaster the "
+       "clock is in HOLDOVER. Empty: ptp4l is not asked."},
+      {"clock.ptp4l_free_running", DRIFTLOCK_FLAG(clock.ptp4l_free_running, false),
+       "That ptp4l only measures (its own free_running): the offset that it reports is taken off."},
+      {"clock.segment",
+       DRIFTLOCK_TEXT(clock.segment, "", "an absolute path of less than 108 bytes, or nothing",
+                      is_socket_path),
+       "File in shared memory, as /dev/shm/driftlock_clock, in which local programs read the clock "
+       "(driftlock_clock.h); empty: none."},
   };
 }
 

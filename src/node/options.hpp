@@ -60,6 +60,9 @@ struct Options {
     bool trust_unsynchronized = false;
     std::int64_t assumed_error_ns = 0;
     std::int64_t tai_offset_s = 0;
+    std::string ptp4l_socket;
+    bool ptp4l_free_running = false;
+    std::string segment;
   } clock;
   struct Auth {
     std::string keys_file;
