@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstring>
 
 #include "src/lock/engine_internal.hpp"
 
@@ -38,8 +39,14 @@ std::uint32_t digest_of(const void* bytes, std::size_t size) {
   return static_cast<std::uint32_t>(XXH3_64bits(bytes, size));
 }
 
+// Not `reply = Reply{}`, which would be built elsewhere, field by field, and then copied in.
+void clear(Reply& reply) {
+  std::memset(static_cast<void*>(&reply), 0, sizeof(reply));
+  reply.slot = wire::kNoSlot;
+}
+
 void begin_reply(const Request& request, Reply& reply) {
-  reply = Reply{};
+  clear(reply);
   reply.op = request.op;
   reply.slot = request.slot;
   reply.sequence = request.sequence;
@@ -228,7 +235,7 @@ void Engine::begin(std::uint32_t session_index, const Request& request, Slot& sl
 
 void Engine::answer(std::uint32_t session_index, std::uint8_t slot_index, const Slot& slot,
                     Reply& reply) const {
-  reply = Reply{};
+  clear(reply);
   reply.op = slot.op;
   reply.status = slot.status;
   reply.slot = slot_index;
