@@ -3,7 +3,7 @@
 it, it loses its clock and stops granting, it crashes and comes back without breaking a promise, and
 it leaves nothing behind.
 
-usage: node_test.py CASE DRIFTLOCKD DRIFTLOCK   (CASE: config, prometheus, clock, restart, waiting, end, dpdk)
+usage: node_test.py CASE DRIFTLOCKD DRIFTLOCK CROSSED_CLIENTS   (CASE: one of case_... below)
 
 All of it in network namespaces of the test's own, mostly on a loopback interface.
 """
@@ -32,11 +32,12 @@ key = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
 class Site:
     """A configuration, and the programs that go by it."""
 
-    def __init__(self, folder, namespace, driftlockd, driftlock):
+    def __init__(self, folder, namespace, driftlockd, driftlock, crossed_clients):
         self.folder = pathlib.Path(folder)
         self.namespace = namespace
         self._programs = driftlockd, driftlock
         self.server = "127.0.0.1:4780"
+        self._crossed_clients = crossed_clients
         self.admin_socket = self.folder / "admin.sock"
         self._keys = self.folder / "keys.toml"
         self._keys.write_text(KEYS)
@@ -60,6 +61,9 @@ socket = "{self.admin_socket}"
 
     def daemon(self, *options):
         return Process([self._programs[0], "--config", self.config, *options], self.namespace)
+
+    def crossed_clients(self):
+        return Process([self._crossed_clients, "127.0.0.1:4780", self._keys], self.namespace)
 
     def client(self, *arguments):
         return Process(self._client(arguments), self.namespace, self._environment())
@@ -321,6 +325,26 @@ def bpf_programs():
             if program.get("name", "").startswith("lock_probe")}
 
 
+def case_deadlock(site):
+    """Two sessions that each hold what the other waits for are found and shown."""
+    site.configure("[clock]\nsource = \"simulated\"\n")
+    with site.daemon() as daemon:
+        daemon.wait_for("^driftlockd ready")
+        with site.crossed_clients() as crossed:
+            crossed.wait_for("^crossed")
+            seen = until("both wait", lambda: (
+                now := site.ask("holders", waiting=True)) and len(now["locks"]) == 2 and now)
+            (circle,) = seen["deadlocks"]
+            assert sorted(wait["key"] for wait in circle) == ["left", "right"], circle
+            assert ({wait["session_id"] for wait in circle}
+                    == {wait["waits_for"] for wait in circle}), circle
+            code, said = site.run_client("holders", "--waiting")
+            assert code == 0 and "DEADLOCK" in said and "has waited" in said, said
+        until("the leases of the dead run out", lambda: site.ask("status")["locks"] == 0)
+        assert site.ask("holders", waiting=True)["deadlocks"] == []
+        assert daemon.stop() == 0, daemon.output
+
+
 def case_waiting(site):
     """Who waits for whom, from the lcore that alone knows."""
     site.configure("[clock]\nsource = \"simulated\"\n")
@@ -412,10 +436,10 @@ def case_dpdk(site):
 
 
 def main():
-    case, driftlockd, driftlock = sys.argv[1:]
+    case, *programs = sys.argv[1:]
     need_namespaces()
     with tempfile.TemporaryDirectory(prefix="dl") as folder, Namespace("node") as namespace:
-        globals()[f"case_{case}"](Site(folder, namespace, driftlockd, driftlock))
+        globals()[f"case_{case}"](Site(folder, namespace, *programs))
 
 
 if __name__ == "__main__":
