@@ -41,7 +41,7 @@ int cross(const std::string& server, const std::string& key_file) {
     wish.op = wire::Op::kAcquire;
     wish.name = client::LockName(0, kKeys[1 - i]);
     wish.wait_ns = 60 * kSecond;
-    clients[i]->start(wish, [](Result<client::Completion>) {});
+    clients[i]->start(wish, [](client::OperationId, Result<client::Completion>) {});
   }
   std::puts("crossed");
   std::fflush(stdout);
