@@ -65,7 +65,7 @@ struct Completion {
   OperationId id = 0;
   wire::Op op = wire::Op::kNone;
   Verdict verdict = Verdict::kAnswered;
-  wire::Reply reply;  // kAnswered
+  alignas(8) wire::Reply reply;  // kAnswered; aligned, so that its fields may be referred to
   Nanoseconds took_ns = 0;
   std::shared_ptr<LockView> lock;  // acquire, convert: granted
   struct Granted {

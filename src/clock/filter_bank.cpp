@@ -37,9 +37,8 @@ constexpr int kManySamples = 1'000'000'000;
 // Powers of ten from low to high.
 std::vector<double> decades(double low, double high, double step) {
   std::vector<double> values;
-  for (double power = low; power <= high + 1e-9; power += step) {
-    values.push_back(std::pow(10.0, power));
-  }
+  const int steps = static_cast<int>(std::lround((high - low) / step));
+  for (int i = 0; i <= steps; ++i) values.push_back(std::pow(10.0, low + i * step));
   return values;
 }
 
