@@ -344,7 +344,7 @@ def case_deadlock(site):
             assert ({wait["session_id"] for wait in circle}
                     == {wait["waits_for"] for wait in circle}), circle
             code, said = site.run_client("holders", "--waiting")
-            assert code == 0 and "DEADLOCK" in said and "has waited" in said, said
+            assert code == 0 and "DEADLOCK" in said and "waits for session" in said, said
         until("the leases of the dead run out", lambda: site.ask("status")["locks"] == 0)
         assert site.ask("holders", waiting=True)["deadlocks"] == []
         assert daemon.stop() == 0, daemon.output
