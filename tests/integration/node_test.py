@@ -300,7 +300,9 @@ def case_restart(site):
         code, said = site.run_client("--json", "lock", "crashed", "--try")
         assert code != 0 and "not_ready" in said, (code, said)
         site.forget_detached()
-        code, said = site.run_client("--json", "lock", "crashed", "--detach", "--wait", "60s")
+        # Long enough to be alive still when the daemon ends, which takes a second or two.
+        code, said = site.run_client("--json", "lock", "crashed", "--detach", "--wait", "60s",
+                                     "--term", "8s")
         assert code == 0, said
         assert token_of(said) > first_token, said
         assert site.ask("clock")["earliest_ns"] > lease_end, "granted before the old lease's end"
