@@ -78,7 +78,7 @@ std::uint32_t LockTable::create(std::uint64_t hash, const LockName& name,
   }
   Lock& lock = locks_[index];
   free_lock_ = lock.next_free;
-  lock = Lock{};
+  DRIFTLOCK_ASSERT(lock.first.vacant() && lock.permits_used == 0 && lock.waiters_head == kNil);
   lock.hash = upper(hash);
   lock.permits_max = permits_max;
   ++locks_in_use_;
@@ -111,7 +111,7 @@ std::uint32_t LockTable::allocate_claim() {
   const std::uint32_t index = free_claim_;
   Claim& fresh = claim(index);
   free_claim_ = fresh.lock_next;
-  fresh = Claim{};
+  fresh.clear();
   ++claims_in_use_;
   return index;
 }
@@ -227,11 +227,11 @@ void LockTable::remove_claim(std::uint32_t index, std::uint32_t& session_head) {
   }
   if (index < locks_.size()) {
     const std::uint32_t others = gone.lock_next;
-    gone = Claim{};
+    gone.clear();
     gone.lock_next = others;
     return;
   }
-  gone = Claim{};
+  gone.clear();
   gone.lock_next = free_claim_;
   free_claim_ = index;
   --claims_in_use_;

@@ -53,6 +53,22 @@ struct [[gnu::packed, gnu::aligned(4)]] Claim {
     return (token & kWaiterBit) == 0;
   }
 
+  // Field by field: `*this = Claim{}` is built elsewhere and copied in, and the copy waits for the
+  // narrow stores it was built by.
+  void clear() {
+    session = kNil;
+    lock = kNil;
+    lock_next = kNil;
+    lock_previous = kNil;
+    session_next = kNil;
+    session_previous = kNil;
+    token = 0;
+    predicted_release_us = 0;
+    since_us = 0;
+    permits = 0;
+    slot = 0;
+    depth = 0;
+  }
   [[nodiscard]] WaitKind wait_kind() const {
     return static_cast<WaitKind>(depth);
   }
