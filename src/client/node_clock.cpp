@@ -31,7 +31,9 @@ bool NodeClock::add(const Exchange& exchange) {
   const Nanoseconds now = exchange.received_local_ns;
   const Interval known = at(now);
   const Nanoseconds upper = exchange.node_ns + exchange.node_error_ns;
-  const Nanoseconds lower = exchange.node_ns - exchange.node_error_ns + exchange.residence_ns;
+  // The node measures its residence with a counter that is no better than ours.
+  const Nanoseconds lower =
+      exchange.node_ns - exchange.node_error_ns + scaled(exchange.residence_ns, 1.0 - drift_bound_);
   const Nanoseconds upper_now =
       upper + scaled(now - exchange.sent_local_ns, 1.0 + drift_bound_) + 1;
   const bool agrees = !measured_ || Interval{lower, upper_now}.overlaps(known);

@@ -349,7 +349,12 @@ void SessionCore::give_up(const LocalTime& now) {
       continue;
     }
     complete(it->id, it->operation.op, Verdict::kUnreachable, now.local_ns - it->submitted_ns);
-    it = waiting_.erase(it);
+    if (it->operation.op == wire::Op::kRelease) {
+      it->own = true;  // its user has given the lock up: the node must hear of it all the same
+      ++it;
+    } else {
+      it = waiting_.erase(it);
+    }
   }
   for (Flight* flight : flights()) {
     if (flight->id != 0 && !flight->reported && now.local_ns >= flight->give_up_ns) {

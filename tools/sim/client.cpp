@@ -162,6 +162,8 @@ void SimClient::pump() {
     while (core_->next_completion(completion)) complete(completion);
     Event event;
     while (core_->next_event(event)) {
+      trace("event " + std::to_string(static_cast<int>(event.kind)) + " " +
+            wire::to_string(event.status));
       if (event.kind == EventKind::kLost) ++sessions_lost_;
       if (event.kind == EventKind::kClockStepped) {
         events_.violate("clock", "a client finds the node's clock stepped, which it was not");

@@ -178,7 +178,10 @@ void Monitor::turn_over(const NodeMoment& moment) {
 
 void Monitor::check_tokens(const NodeMoment& moment) {
   std::sort(granted_.begin(), granted_.end(), [](const Granted& a, const Granted& b) {
-    return a.asked->answer.token < b.asked->answer.token;
+    const std::uint64_t first = a.asked->answer.token;
+    const std::uint64_t second = b.asked->answer.token;
+    // A lock taken again has the token of the wait that was granted in the same turn.
+    return first != second ? first < second : a.waited && !b.waited;
   });
   for (const Granted& granted : granted_) {
     Key& key = *granted.key;

@@ -58,7 +58,7 @@ Nanoseconds Network::delay(const Link& link) {
 void Network::tamper(Packet& packet) {
   packet.tampered = true;
   if (random_.chance(0.1)) {
-    packet.bytes.resize(random_.below(packet.bytes.size() + 1));
+    packet.bytes.resize(random_.below(packet.bytes.size()));
     return;
   }
   const std::uint64_t flips = 1 + random_.below(3);
