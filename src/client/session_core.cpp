@@ -53,6 +53,11 @@ void SessionCore::close(const LocalTime& now) {
     complete(waiting.id, waiting.operation.op, Verdict::kSessionLost, 0);
   }
   waiting_.clear();
+  // A renewal that was dropped with the rest must not keep slot 0 from the close.
+  renewing_ = slots_[0].flight.id != 0 && slots_[0].flight.record.op == wire::Op::kRenew;
+  for (Slot& slot : slots_) {  // nor a grant that waits for a cancel dropped as well
+    if (slot.flight.granted) finish(slot.flight, Verdict::kSessionLost, {}, now);
+  }
   Waiting closing;
   closing.id = ++last_id_;
   closing.operation.op = wire::Op::kClose;
@@ -319,6 +324,9 @@ Nanoseconds SessionCore::wake_at() const {
   for (const Slot& slot : slots_) consider(slot.flight);
   for (const Flight& flight : unnumbered_) consider(flight);
   for (const Waiting& waiting : waiting_) {
+    if (waiting.operation.op == wire::Op::kClose) {
+      at = std::min(at, saturating_add(waiting.submitted_ns, kClosePatienceNs));
+    }
     if (waiting.own) continue;
     at = std::min(
         at, saturating_add(waiting.submitted_ns, saturating_add(waiting.operation.wait_ns,

@@ -175,6 +175,7 @@ class SessionCore {
     std::uint32_t tries = 0;
   };
   static constexpr std::size_t kSentMax = 64;
+  static constexpr Nanoseconds kClosePatienceNs = 2 * kSecond;
   static constexpr std::size_t kUnnumberedMax = 16;
   static constexpr std::uint32_t kHintsForReopen = 2;
 

@@ -10,7 +10,6 @@ namespace {
 
 constexpr std::size_t kNoFreeSlot = wire::kSlotsMax;
 constexpr double kSpread = 0.25;
-constexpr Nanoseconds kClosePatienceNs = 2 * kSecond;
 
 wire::Reply synthetic_reply(const wire::Request& record, wire::Status status) {
   wire::Reply reply;
@@ -342,6 +341,12 @@ void SessionCore::start_cancel(Flight& flight, const LocalTime& now) {
 }
 
 void SessionCore::give_up(const LocalTime& now) {
+  const auto close = std::find_if(waiting_.begin(), waiting_.end(), [](const Waiting& each) {
+    return each.operation.op == wire::Op::kClose;
+  });
+  if (close != waiting_.end() && now.local_ns >= close->submitted_ns + kClosePatienceNs) {
+    return lose(now);  // every slot is taken by what is not answered
+  }
   for (auto it = waiting_.begin(); it != waiting_.end();) {
     const Nanoseconds patience = saturating_add(it->operation.wait_ns, it->operation.patience_ns);
     if (it->own || now.local_ns < saturating_add(it->submitted_ns, patience)) {
