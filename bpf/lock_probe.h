@@ -1,6 +1,6 @@
-// What the kernel side of the probe (lock_probe.bpf.c) and its reader (probe.cpp) agree on: layouts
-// of maps and events, and the parts of the wire protocol that the probe reads. The offsets are held
-// against src/lock/wire.hpp by tests/unit/probe_layout_test.cpp.
+// What the kernel side of the probe (lock_probe.bpf.c) and its reader (probe_maps.cpp) agree on:
+// layouts of maps and events, and the parts of the wire protocol that the probe reads. The offsets
+// are held against src/lock/wire.hpp by tests/unit/probe_layout_test.cpp.
 #ifndef DRIFTLOCK_BPF_LOCK_PROBE_H
 #define DRIFTLOCK_BPF_LOCK_PROBE_H
 
@@ -65,24 +65,37 @@ struct probe_client_key {
   uint16_t reserved;
 };
 
-struct probe_flight_key {
-  struct probe_client_key client;
-  uint64_t nonce;  // chosen by the client, repeated in the reply
+// A request without an answer yet, in a set of those whose tags share their high bits. writer:
+// kernel; reader: whoever counts. A tag of 0 is an empty place.
+struct probe_flight {
+  uint64_t tag;  // client and nonce, mixed
+  uint64_t started_ns;
+};
+enum { PROBE_FLIGHT_WAYS = 4 };
+struct probe_flight_set {
+  struct probe_flight way[PROBE_FLIGHT_WAYS];
 };
 
-// Value of the map `clients`. writer: kernel (atomic additions); reader: the predictor thread.
+// Places of the map of AF_XDP sockets, one for each receive queue.
+enum { PROBE_QUEUES_MAX = 64 };
+
+// Value of the map `clients`; its replies are the sum of its buckets. writer: kernel (atomic
+// additions); reader: the predictor thread.
 struct probe_client {
   uint64_t session_id;  // the last one seen in a datagram that is not an open
   uint64_t first_ns;
   uint64_t last_request_ns;
   uint64_t last_reply_ns;
-  uint64_t requests;  // new ones
-  uint64_t repeats;   // requests whose first sending has no answer yet
-  uint64_t replies;   // that matched a request
-  uint64_t unmatched;
-  uint64_t errors;  // of the replies, those of kind error
+  uint64_t requests;   // new ones
+  uint64_t repeats;    // requests whose first sending has no answer yet
+  uint64_t unmatched;  // replies without a request
+  uint64_t errors;     // of the replies that matched, those of kind error
   uint64_t pushes;
   uint64_t latency_sum_ns;
+  uint32_t node_ipv4;  // of the session, host byte order
+  uint16_t node_port;
+  uint8_t clock;  // enum probe_clock, of all its times
+  uint8_t reserved;
   uint32_t buckets[PROBE_BUCKETS];
 };
 
@@ -94,15 +107,17 @@ struct probe_counters {
   uint64_t unmatched;
   uint64_t pushes;
   uint64_t errors;
-  uint64_t malformed;      // to or from the port, but not a driftlock datagram
-  uint64_t fragments;      // to or from the node, in pieces: not looked at
-  uint64_t flights_added;  // less those removed and those present: evicted
-  uint64_t flights_removed;
-  uint64_t flights_refused;  // the map would not take them
+  uint64_t malformed;   // to or from the port, but not a driftlock datagram
+  uint64_t fragments;   // to or from the node, in pieces: not looked at
+  uint64_t unreadable;  // its header was not in one piece
+  uint64_t flights_added;
+  uint64_t flights_removed;  // answered
+  uint64_t flights_evicted;  // given up for newer ones
   uint64_t clients_added;    // less those present: evicted
   uint64_t clients_refused;
   uint64_t events;
   uint64_t events_lost;  // the ring was full
+  uint64_t since_event;  // replies since the last one
 };
 
 // Sampled: one matched pair in `sample_every`.

@@ -177,12 +177,13 @@ void write_probe(MetricWriter& out, const PredictorReport& report) {
   out.value(counters.errors, {{"kind", "error"}});
   out.value(counters.malformed, {{"kind", "malformed"}});
   out.value(counters.fragments, {{"kind", "fragment"}});
+  out.value(counters.unreadable, {{"kind", "unreadable"}});
   out.gauge("driftlock_probe_flights", "Requests without an answer yet.",
             report.probe.flights_present);
   out.gauge("driftlock_probe_clients", "Clients that the probe knows.",
             report.probe.clients_present);
   out.counter("driftlock_probe_evictions_total", "Entries that the kernel's maps gave up.");
-  out.value(report.probe.flights_evicted, {{"map", "flights"}});
+  out.value(report.probe.counters.flights_evicted, {{"map", "flights"}});
   out.value(report.probe.clients_evicted, {{"map", "clients"}});
   out.counter("driftlock_probe_events_total", "Sampled events, by whether the ring had room.");
   out.value(counters.events, {{"result", "taken"}});

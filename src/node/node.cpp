@@ -122,21 +122,40 @@ Status Node::open_shard() {
         std::make_unique<ProfileTable>(static_cast<std::size_t>(options_.limits.sessions_max));
   }
   const ShardParts parts{*engine_, clock_->published(), profiles_.get(), counters_};
-  Result<std::unique_ptr<Shard>> shard = options_.port.kind == "dpdk"
-                                             ? make_dpdk_shard(options_.port, parts)
-                                             : make_socket_shard(options_.port, parts);
+  Options::Port port = options_.port;
+  std::unique_ptr<SteeringStub> stub;
+  if (probe_steers()) {
+    Result<std::unique_ptr<SteeringStub>> made = SteeringStub::make();
+    if (!made.ok()) return made.error();
+    stub = std::move(made).value();
+    port.device += stub->argument();
+  }
+  Result<std::unique_ptr<Shard>> shard =
+      options_.port.kind == "dpdk" ? make_dpdk_shard(port, parts) : make_socket_shard(port, parts);
   if (!shard.ok()) return Error{"port: " + shard.error().message};
   shard_ = std::move(shard).value();
   return done();
 }
 
+// The probe is wanted on the interface that the port drives by AF_XDP: one XDP program does both.
+bool Node::probe_steers() const {
+  const std::string& device = options_.port.device;
+  const std::string& interface = options_.probe.interface;
+  return options_.port.kind == "dpdk" && device.rfind("net_af_xdp", 0) == 0 && !interface.empty() &&
+         (device + ",").find(",iface=" + interface + ",") != std::string::npos;
+}
+
 Status Node::open_probe() {
   std::unique_ptr<Probe> probe;
   if (!options_.probe.interface.empty()) {
-    Result<std::unique_ptr<Probe>> attached = Probe::attach(
-        options_.probe.interface, {.udp_port = static_cast<std::uint16_t>(options_.port.udp_port),
-                                   .clients_max = u32(options_.probe.clients_max),
-                                   .sample_every = u32(options_.probe.sample_every)});
+    ProbeOptions options;
+    options.hook = options_.probe.hook == "xdp" ? ProbeHook::kXdp : ProbeHook::kTc;
+    options.udp_port = static_cast<std::uint16_t>(options_.port.udp_port);
+    options.clients_max = u32(options_.probe.clients_max);
+    options.sample_every = u32(options_.probe.sample_every);
+    Result<std::unique_ptr<Probe>> attached =
+        probe_steers() ? Probe::steer(options_.probe.interface, options)
+                       : Probe::attach(options_.probe.interface, options);
     if (!attached.ok()) return Error{"probe.interface: " + attached.error().message};
     probe = std::move(attached).value();
   }

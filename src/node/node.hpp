@@ -37,6 +37,7 @@ class Node {
   void make_engine();
   [[nodiscard]] Status open_shard();
   [[nodiscard]] Status open_probe();
+  [[nodiscard]] bool probe_steers() const;
   [[nodiscard]] Status open_doors();
   void record_end() const;
   [[nodiscard]] NodeView view() const;

@@ -204,6 +204,10 @@ std::vector<OptionRow> other_rows() {
        DRIFTLOCK_TEXT(probe.interface, "", "the name of an interface", is_interface),
        "Interface to watch; empty: no probe. Needs root, or CAP_BPF, CAP_NET_ADMIN and "
        "CAP_PERFMON."},
+      {"probe.hook", Choice{DRIFTLOCK_FIELD(std::string, probe.hook), "tc", {"tc", "xdp"}},
+       "`tc`: both ways by tc. `xdp`: what comes in by XDP, what goes out by tc. On the interface "
+       "that the port drives by AF_XDP neither applies: requests are then counted by the program "
+       "that feeds the port, and replies cannot be seen."},
       {"probe.sample_every", DRIFTLOCK_NUMBER(probe.sample_every, 64, 0, kMillion),
        "One event in so many replies is sampled; 0: none."},
       {"probe.clients_max", DRIFTLOCK_NUMBER(probe.clients_max, 4096, 1, kMillion),

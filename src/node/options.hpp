@@ -69,6 +69,7 @@ struct Options {
   } auth;
   struct Probe {
     std::string interface;
+    std::string hook;
     std::int64_t sample_every = 0;
     std::int64_t clients_max = 0;
   } probe;

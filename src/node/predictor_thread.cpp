@@ -71,20 +71,18 @@ void PredictorThread::turn() {
   report_ = std::move(found);
 }
 
-std::vector<PathLatency> PredictorThread::paths_of(const std::vector<ProbeClient>& clients) {
+// Where replies cannot be seen nothing is said of what stayed unanswered.
+std::vector<PathLatency> PredictorThread::paths_of(const std::vector<ProbeClient>& clients) const {
   std::vector<PathLatency> paths;
+  if (!probe_->sees_replies()) return paths;
   paths.reserve(clients.size());
-  for (auto& [key, seen] : seen_) seen.present = false;
   for (const ProbeClient& client : clients) {
-    Seen& seen = seen_[std::uint64_t{client.ipv4} << 16 | client.udp_port];
     paths.push_back({.session_id = client.session_id,
-                     .requests = client.requests - seen.requests,
-                     .replies = client.replies - seen.replies,
+                     .requests = client.recent_counts.requests,
+                     .replies = client.recent_counts.replies,
                      .p50_ns = client.recent.quantile_ns(0.5),
                      .p99_ns = client.recent.quantile_ns(0.99)});
-    seen = {client.requests, client.replies, true};
   }
-  std::erase_if(seen_, [](const auto& entry) { return !entry.second.present; });
   return paths;
 }
 

@@ -9,7 +9,6 @@
 #include <mutex>
 #include <string>
 #include <thread>
-#include <unordered_map>
 #include <vector>
 
 #include "bpf/probe.hpp"
@@ -40,21 +39,14 @@ class PredictorThread {
   [[nodiscard]] PredictorReport report() const;
 
  private:
-  struct Seen {
-    std::uint64_t requests = 0;
-    std::uint64_t replies = 0;
-    bool present = false;
-  };
-
   void run(const std::stop_token& stopping);
   void turn();
-  [[nodiscard]] std::vector<PathLatency> paths_of(const std::vector<ProbeClient>& clients);
+  [[nodiscard]] std::vector<PathLatency> paths_of(const std::vector<ProbeClient>& clients) const;
 
   const std::unique_ptr<Probe> probe_;
   const Nanoseconds interval_ns_;
   const std::function<Nanoseconds()> now_;
   std::unique_ptr<Predictor> predictor_;
-  std::unordered_map<std::uint64_t, Seen> seen_;  // by the client's address and port
   mutable std::mutex mutex_;
   std::condition_variable_any wake_;
   PredictorReport report_;  // guarded by mutex_

@@ -430,12 +430,28 @@ def case_end(site):
 
 
 def case_dpdk(site):
+    on_own_interface(site, False)
+
+
+def case_steered(site):
+    """The probe on the interface that AF_XDP drives: requests are counted, replies pass it by."""
+    on_own_interface(site, True)
+
+
+def metric(text, name):
+    return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines()
+               if line.startswith(name))
+
+
+def on_own_interface(site, probed):
     """The daemon on an interface of its own, also after one that was killed there."""
     with Namespace("user") as user, VethPair(
             site.namespace, None, user, "10.99.2.2/24") as veth:
         site.configure("[clock]\nsource = \"simulated\"\n[port]\nkind = \"dpdk\"\n"
                        f"address = \"10.99.2.1\"\ndevice = \"net_af_xdp0,iface={veth.left}\"\n"
-                       "idle_sleep_us = 100\n[lease]\nterm_default_ms = 1000\n")
+                       "idle_sleep_us = 100\n[lease]\nterm_default_ms = 1000\n"
+                       "[predict]\ninterval_ms = 50\n" +
+                       (f"[probe]\ninterface = \"{veth.left}\"\n" if probed else ""))
         site.server = "10.99.2.1:4780"
         for number, code in [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 0)]:
             with site.daemon() as daemon:
@@ -455,6 +471,8 @@ def case_dpdk(site):
                 assert site.ask("holders")["locks"] == []
                 text = fetch(site, "http://127.0.0.1:9478/metrics")
                 assert 'driftlock_port_info{kind="dpdk",address="10.99.2.1:4780"' in text
+                if probed:
+                    check_steered(site)
                 runtime = pathlib.Path(f"/var/run/dpdk/driftlock-{daemon.pid}")
                 daemon.send_signal(number)
                 assert daemon.wait() == code, daemon.output
@@ -462,6 +480,16 @@ def case_dpdk(site):
                     shutil.rmtree(runtime, ignore_errors=True)  # nobody else can
         assert "xdp" not in run(["ip", "link", "show", veth.left], site.namespace)
         assert not runtime.exists(), runtime
+
+
+def check_steered(site):
+    seen = 'driftlock_probe_datagrams_total{kind="%s"'
+    text = until("requests are counted",
+                 lambda: (found := fetch(site, "http://127.0.0.1:9478/metrics")) and
+                 metric(found, seen % "request") >= 4 and found)
+    assert metric(text, seen % "reply") == metric(text, seen % "unmatched") == 0, text
+    assert metric(text, "driftlock_probe_clients ") >= 2, text  # of `run` and of `ping`
+    assert metric(text, "driftlock_probe_evictions_total") == 0, text
 
 
 def main():

@@ -13,11 +13,12 @@ using driftlock::ProbeClient;
 
 void print_client(const ProbeClient& client) {
   std::cout << "{\"ipv4\":" << client.ipv4 << ",\"udp_port\":" << client.udp_port
-            << ",\"session\":" << client.session_id << ",\"requests\":" << client.requests
-            << ",\"repeats\":" << client.repeats << ",\"replies\":" << client.replies
-            << ",\"unmatched\":" << client.unmatched << ",\"errors\":" << client.errors
-            << ",\"pushes\":" << client.pushes << ",\"counted\":" << client.total.count
-            << ",\"recent\":" << client.recent.count
+            << ",\"session\":" << client.session_id << ",\"node_port\":" << client.node_port
+            << ",\"requests\":" << client.counts.requests
+            << ",\"repeats\":" << client.counts.repeats << ",\"replies\":" << client.counts.replies
+            << ",\"unmatched\":" << client.counts.unmatched
+            << ",\"errors\":" << client.counts.errors << ",\"pushes\":" << client.counts.pushes
+            << ",\"counted\":" << client.total.count << ",\"recent\":" << client.recent.count
             << ",\"p50_ns\":" << client.total.quantile_ns(0.50)
             << ",\"p99_ns\":" << client.total.quantile_ns(0.99)
             << ",\"sum_ns\":" << client.total.sum_ns << "}";
@@ -45,7 +46,7 @@ void print_all(Probe& probe) {
             << ",\"malformed\":" << totals.counters.malformed
             << ",\"flights_added\":" << totals.counters.flights_added
             << ",\"flights_present\":" << totals.flights_present
-            << ",\"flights_evicted\":" << totals.flights_evicted
+            << ",\"flights_evicted\":" << totals.counters.flights_evicted
             << ",\"clients_evicted\":" << totals.clients_evicted << ",\"runs\":" << cost.runs
             << ",\"run_time_ns\":" << cost.run_time_ns << "}" << std::endl;
 }
@@ -53,8 +54,9 @@ void print_all(Probe& probe) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 6) {
-    std::cerr << "usage: probe_watch INTERFACE UDP_PORT SAMPLE_EVERY CLIENTS_MAX FLIGHTS_MAX\n";
+  if (argc != 7) {
+    std::cerr << "usage: probe_watch INTERFACE UDP_PORT SAMPLE_EVERY CLIENTS_MAX FLIGHTS_MAX "
+                 "tc|xdp\n";
     return 2;
   }
   driftlock::ProbeOptions options;
@@ -62,6 +64,7 @@ int main(int argc, char** argv) {
   options.sample_every = static_cast<std::uint32_t>(std::atoi(argv[3]));
   options.clients_max = static_cast<std::uint32_t>(std::atoi(argv[4]));
   options.flights_max = static_cast<std::uint32_t>(std::atoi(argv[5]));
+  if (std::string(argv[6]) == "xdp") options.hook = driftlock::ProbeHook::kXdp;
   auto probe = Probe::attach(argv[1], options);
   if (!probe) {
     std::cerr << probe.error().message << "\n";
