@@ -12,5 +12,6 @@ void add_anomaly(CLI::App& app);
 void add_liveness(CLI::App& app);
 void add_stream(CLI::App& app);
 void add_alarms(CLI::App& app);
+void add_contention(CLI::App& app);
 
 }  // namespace driftlock::eval

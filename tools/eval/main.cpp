@@ -10,6 +10,7 @@ int main(int argc, char** argv) {
   driftlock::eval::add_liveness(app);
   driftlock::eval::add_stream(app);
   driftlock::eval::add_alarms(app);
+  driftlock::eval::add_contention(app);
   CLI11_PARSE(app, argc, argv);
   return 0;
 }
