@@ -181,6 +181,7 @@ class SessionCore {
 
   // Opening (session_opening.cpp).
   void start_opening(const LocalTime& now);
+  void begin_attempt();
   std::size_t write_open(const LocalTime& now, std::span<std::uint8_t> out);
   void receive_open(std::span<const std::uint8_t> datagram, const wire::Header& header,
                     const LocalTime& now);

@@ -16,9 +16,19 @@ void SessionCore::start_opening(const LocalTime& now) {
   if (opening_.active) return;
   opening_ = {};
   opening_.active = true;
-  opening_.client_nonce = nonces_.next_bytes();
+  begin_attempt();
   opening_.next_send_ns = now.local_ns;
   if (phase_ == Phase::kIdle) phase_ = Phase::kOpening;
+}
+
+// A late answer to an open of another attempt is not this one's: its session has a key that we
+// could no longer derive.
+void SessionCore::begin_attempt() {
+  opening_.client_nonce = nonces_.next_bytes();
+  opening_.cookie = {};
+  for (Sent& sent : sent_) {
+    if (sent.opens) sent = {};
+  }
 }
 
 std::size_t SessionCore::write_open(const LocalTime& now, std::span<std::uint8_t> out) {
@@ -84,8 +94,7 @@ void SessionCore::refuse_open(wire::Status status, const LocalTime& now) {
   }
   open_refusal_ = status;
   // A later answer may be another: a client can be given its key, a table can empty.
-  opening_.client_nonce = nonces_.next_bytes();
-  opening_.cookie = {};
+  begin_attempt();
   opening_.next_send_ns = now.local_ns + nonces_.jittered(kRefusedRetryNs, kSpread);
 }
 

@@ -45,6 +45,13 @@ class World {
   void run(Script& script);
 
  private:
+  // A session that some open was answered with. The client may take it up or refuse it, also while
+  // an older one is still in use: the script does not know which, so what it sends tells.
+  struct Granted {
+    std::uint64_t session_id;
+    SecretKey key;
+  };
+
   static client::SessionOptions options() {
     client::SessionOptions options;
     options.client_id = 1;
@@ -55,6 +62,7 @@ class World {
   void submit(Script& script);
   void take_datagrams();
   void check_request(const Bytes& bytes) const;
+  [[nodiscard]] const SecretKey* key_of(const Bytes& request) const;
   void answer(Script& script);
   wire::OpenReply open_reply(Script& script, const Bytes& request);
   wire::Reply reply(Script& script, const wire::Request& request) const;
@@ -67,8 +75,7 @@ class World {
   client::LocalTime now_;
   client::SessionCore core_{options(), SecretKey{{9, 9, 9, 9}}};
   std::vector<Bytes> sent_;
-  SecretKey session_key_;
-  std::uint64_t session_id_ = 0;
+  std::vector<Granted> granted_;  // newest last
   Bytes last_delivered_;
   std::vector<OperationId> submitted_;
   std::set<OperationId> completed_;
@@ -150,8 +157,21 @@ void World::take_datagrams() {
 
 void World::check_request(const Bytes& bytes) const {
   DRIFTLOCK_ASSERT(wire::check_request(bytes) == wire::Reject::kNone);
-  const bool open = static_cast<Op>(*wire::record(bytes.data(), 0)) == Op::kOpen;
-  DRIFTLOCK_ASSERT(verify_datagram(open ? kClientKey : session_key_, bytes));
+  DRIFTLOCK_ASSERT(key_of(bytes) != nullptr);
+}
+
+// The key that the client signed with; null where it had no right to any.
+const SecretKey* World::key_of(const Bytes& request) const {
+  if (static_cast<Op>(*wire::record(request.data(), 0)) == Op::kOpen) {
+    return verify_datagram(kClientKey, request) ? &kClientKey : nullptr;
+  }
+  const auto header = wire::load<wire::Header>(request.data());
+  for (const Granted& granted : granted_) {
+    if (granted.session_id == header.session_id && verify_datagram(granted.key, request)) {
+      return &granted.key;
+    }
+  }
+  return nullptr;
 }
 
 // One of the last datagrams is answered, with what the script says.
@@ -177,7 +197,7 @@ void World::answer(Script& script) {
     }
   }
   wire::store(bytes.data(), header);
-  deliver(std::move(bytes), open ? kClientKey : session_key_);
+  deliver(std::move(bytes), *key_of(request));
 }
 
 wire::OpenReply World::open_reply(Script& script, const Bytes& bytes) {
@@ -191,10 +211,9 @@ wire::OpenReply World::open_reply(Script& script, const Bytes& bytes) {
   reply.session_id = 1000 + shape % 4;
   reply.term_ns = static_cast<std::int64_t>(script.power());
   reply.lease_end_ns = now_.tai_ns + reply.term_ns % (std::int64_t{1} << 40);
-  if (reply.status == Status::kOk && !core_.is_open()) {
-    session_id_ = reply.session_id;
-    session_key_ =
-        derive_session_key(kClientKey, request.client_nonce, reply.node_nonce, reply.session_id);
+  if (reply.status == Status::kOk) {
+    granted_.push_back({reply.session_id, derive_session_key(kClientKey, request.client_nonce,
+                                                             reply.node_nonce, reply.session_id)});
   }
   return reply;
 }
@@ -216,12 +235,13 @@ wire::Reply World::reply(Script& script, const wire::Request& request) const {
 }
 
 void World::push(Script& script) {
-  if (session_id_ == 0) return;
+  if (granted_.empty()) return;
+  const Granted& session = granted_.back();
   Bytes bytes(wire::datagram_bytes(1));
   wire::Header header;
   header.kind = wire::Kind::kPush;
   header.length = static_cast<std::uint16_t>(bytes.size());
-  header.session_id = session_id_;
+  header.session_id = session.session_id;
   header.time_ns = now_.tai_ns;
   header.error_ns = 1000;
   header.clock_state = 1;
@@ -233,7 +253,7 @@ void World::push(Script& script) {
   request.slot = script.byte() % 5;
   request.sequence = script.byte() % 16;
   wire::store(wire::record(bytes.data(), 0), reply(script, request));
-  deliver(std::move(bytes), session_key_);
+  deliver(std::move(bytes), session.key);
 }
 
 // Bytes of the script, or the last datagram changed under its old signature; an error hint too.
