@@ -37,8 +37,9 @@ using Bytes16 = std::array<std::uint8_t, 16>;
 enum class Kind : std::uint8_t {
   kRequest = 0,
   kReply = 1,
-  kPush = 2,   // node to client, unasked: the late answer to a queued request, or a notice
-  kError = 3,  // node to client, header only, not authenticated: a hint, never a fact
+  kPush = 2,      // node to client, unasked: the late answer to a queued request, or a notice
+  kError = 3,     // node to client, header only, not authenticated: a hint, never a fact
+  kTransfer = 6,  // node to node, signed with the cluster's key
 };
 
 enum class Op : std::uint8_t {
