@@ -11,6 +11,8 @@
 
 namespace driftlock {
 
+class Engine;
+
 struct Activity {
   std::uint32_t session_index =
       0;  // dense, below the node's session limit; reused after a session ends
@@ -29,6 +31,16 @@ struct Activity {
 template <typename O>
 concept Observer = requires(O observer, const Activity& activity) {
   { observer.observe(activity) } -> std::same_as<void>;
+};
+
+// An observer that also forecasts waits, and acts on the engine between two bursts.
+template <typename O>
+concept Forecaster = requires(O observer, Engine& engine, const ClockReading& now) {
+  observer.turn(engine, now);
+  {
+    observer.forecast_us(engine, std::uint64_t{}, std::uint32_t{}, std::uint8_t{}, std::uint32_t{},
+                         now)
+    } -> std::same_as<std::uint32_t>;
 };
 
 struct NoObserver {

@@ -25,13 +25,15 @@ constexpr std::uint32_t kRecentOpens = 4096;
 
 bool uses_slot(Op op) {
   return op == Op::kRenew || op == Op::kAcquire || op == Op::kRelease || op == Op::kClose ||
-         op == Op::kCancel || op == Op::kConvert || op == Op::kReclaim;
+         op == Op::kCancel || op == Op::kConvert || op == Op::kReclaim || op == Op::kAdvance ||
+         op == Op::kRecall;
 }
 
 bool names_lock(const Request& request) {
   const Op op = request.op;
   const bool named = op == Op::kAcquire || op == Op::kRelease || op == Op::kQuery ||
-                     op == Op::kConvert || op == Op::kReclaim;
+                     op == Op::kConvert || op == Op::kReclaim || op == Op::kAdvance ||
+                     op == Op::kRecall;
   return named && request.key_length >= 1 && request.key_length <= wire::kKeyBytesMax;
 }
 
@@ -70,6 +72,10 @@ Engine::Engine(const EngineOptions& options, const Keyring& keyring,
       ending_(options.sessions.sessions_max, memory),
       recent_opens_(kRecentOpens, kNil, memory),
       client_sessions_(keyring.clients().size(), memory),
+      advances_(options.advances_max, memory),
+      advance_timers_(options.advances_max, memory),
+      takes_advances_(options.sessions.sessions_max, memory),
+      events_(options.lock_events_max == 0 ? 0 : std::bit_ceil(options.lock_events_max), memory),
       sweep_cursor_(options.locks.locks_max),
       next_token_((std::uint64_t{options.epoch} << kTokenCounterBits) + 1) {
   DRIFTLOCK_ASSERT(options.epoch > 0 && options.epoch < (1U << 23));
@@ -78,6 +84,10 @@ Engine::Engine(const EngineOptions& options, const Keyring& keyring,
   for (std::uint32_t i = options.groups_max; i-- > 0;) {
     groups_[i].next_free = free_group_;
     free_group_ = i;
+  }
+  for (std::uint32_t i = options.advances_max; i-- > 0;) {
+    advances_[i].next_free = free_advance_;
+    free_advance_ = i;
   }
 }
 
@@ -91,6 +101,8 @@ void Engine::advance(const ClockReading& now) {
       wait_timers_.schedule(id, wait_deadlines_[id]);
     }
   });
+  advance_timers_.advance(now.tai.earliest, kTimersPerTurn,
+                          [&](std::uint32_t id) { advance_passed(id, now); });
   continue_ending(now);
   resume_stalled(now);
   update_gauges(now);
@@ -144,6 +156,12 @@ void Engine::handle(std::uint32_t session_index, const Request& request, std::ui
       break;
     case Op::kCancel:
       cancel(session_index, request, slot, context);
+      break;
+    case Op::kAdvance:
+      keep(session_index, request, key_hash, slot, context);
+      break;
+    case Op::kRecall:
+      give_back_unused(session_index, request, key_hash, slot, context);
       break;
     case Op::kClose:
       end_session(session_index, context.now);
@@ -247,6 +265,7 @@ void Engine::answer(std::uint32_t session_index, std::uint8_t slot_index, const 
     case Op::kConvert:
     case Op::kReclaim:
     case Op::kRenew:
+    case Op::kAdvance:
       reply.term_ns = sessions_.at(session_index).term_ns;
       if (slot.state == SlotState::kWaiting) {
         reply.status = Status::kQueued;
@@ -277,6 +296,7 @@ void Engine::query(const Request& request, std::uint64_t key_hash, Reply& reply)
   for (std::uint32_t i = locks_.first_holder(lock); i != kNil && reply.holders < kHoldersCounted;
        i = locks_.next_holder(i)) {
     const Claim& holder = locks_.claim(i);
+    if (holder.in_advance()) continue;  // nobody that is known to use it
     const Session& session = sessions_.at(holder.session);
     ++reply.holders;
     // Fields of packed records are copied: no reference may be bound to them.
@@ -300,6 +320,10 @@ bool Engine::next_push(Push& push) {
     push.session = ref.session;
     push.more_count = 0;
     if (sessions_.at(ref.session).state == SessionState::kFree) continue;
+    if (ref.notice != Op::kNone) {
+      if (!write_advance(ref, push)) continue;
+      return true;
+    }
     if (ref.slot == wire::kNoSlot) {
       push.reply = Reply{};
       push.reply.status = Status::kRevoked;

@@ -10,13 +10,16 @@
 //  - tokens rise, over all locks, and across restarts by the epoch in their high bits;
 //  - waiters are served in order of arrival;
 //  - while the clock is LOST, nothing is granted or extended, and nothing expires;
+//  - a grant in advance is a hold like any other: nobody else has the lock until it is given back,
+//    or released, or the node's `earliest` is past its end;
 //  - no lease end is promised past the lease horizon, which the node keeps on disk, so that its
 //  next life
 //    knows when the last of them is over.
 //
 // In its files: engine.cpp takes a request to its operation and answers; engine_sessions.cpp has
 // opening, leases and ends; engine_locks.cpp acquire to release, waiters, reclaim;
-// engine_groups.cpp several locks.
+// engine_reclaim.cpp what a restart leaves; engine_groups.cpp several locks; engine_advance.cpp
+// grants in advance, and what is told of locks.
 #pragma once
 
 #include <array>
@@ -29,6 +32,7 @@
 #include "src/base/counter.hpp"
 #include "src/base/time.hpp"
 #include "src/lock/keyring.hpp"
+#include "src/lock/lock_event.hpp"
 #include "src/lock/lock_table.hpp"
 #include "src/lock/namespaces.hpp"
 #include "src/lock/session_table.hpp"
@@ -42,6 +46,8 @@ struct EngineOptions {
   LockTable::Limits locks;
   std::uint32_t groups_max = 1024;            // group acquires whose answer is remembered
   std::uint32_t sessions_per_client_max = 0;  // 0: no limit
+  std::uint32_t advances_max = 1024;          // grants in advance not known to be used
+  std::uint32_t lock_events_max = 0;          // kept until they are taken; 0: nobody asks for them
   std::vector<NamespaceOptions> namespaces;
   std::uint32_t epoch = 1;  // raised at every start; below 2^23
   SecretKey node_secret;    // random at every start: signs cookies, makes session nonces
@@ -63,8 +69,8 @@ struct RequestContext {
   Endpoint peer;
 };
 
-// An answer that could not be given at once, or a notice that a lock was taken over (kRevoked, with
-// the token that is no longer good).
+// An answer that could not be given at once, a notice that a lock was taken over (kRevoked, with
+// the token that is no longer good), a grant in advance, or its recall.
 struct Push {
   std::uint32_t session = kNil;
   wire::Reply reply;
@@ -111,6 +117,17 @@ class Engine {
 
   // Late answers, oldest first; false where there is none.
   [[nodiscard]] bool next_push(Push& push);
+  // Grants a lock that nobody has and nobody waits for to a session that takes such grants, for
+  // `term_ns` at most. False where that cannot be.
+  bool grant_in_advance(std::uint64_t key_hash, const LockName& name, std::uint32_t session,
+                        Nanoseconds term_ns, const ClockReading& now);
+  // What happened to locks, oldest first; false where there is nothing more.
+  [[nodiscard]] bool next_event(LockEvent& event);
+  [[nodiscard]] const NamespaceTable& namespaces() const { return namespaces_; }
+  // How long the lock that the slot waits for has been held; 0 where nothing waits there.
+  [[nodiscard]] Nanoseconds held_before(std::uint32_t session, std::uint8_t slot,
+                                        const ClockReading& now) const;
+
   [[nodiscard]] bool has_push() const { return push_head_ != push_tail_; }
 
   // For the admin's questions, in slices: calls visit(lock index) for locks in use from `cursor`
@@ -142,11 +159,19 @@ class Engine {
     Counter locks_in_use;
     Counter waiters;
     Counter holders;
-    Counter sessions_expired;  // total: leases that ran out
-    Counter grants_pushed;     // total: grants to waiters
-    Counter reclaims;          // total: locks taken up again after a restart
-    Counter take_overs;        // total: locks taken from their holders under the policy `fence`
-    Counter ready;             // 0 while leases of the life before may run
+    Counter sessions_expired;   // total: leases that ran out
+    Counter grants_pushed;      // total: grants to waiters
+    Counter reclaims;           // total: locks taken up again after a restart
+    Counter take_overs;         // total: locks taken from their holders under the policy `fence`
+    Counter advances;           // grants in advance not known to be used
+    Counter advances_made;      // total: grants in advance
+    Counter advances_used;      // total: of these, used by their session
+    Counter advances_crossed;   // total: of these, that met a request under way
+    Counter advances_recalled;  // total: that another asked for
+    Counter advances_returned;  // total: given back unused
+    Counter advances_expired;   // total: run out unused
+    Counter lock_events_lost;   // total
+    Counter ready;              // 0 while leases of the life before may run
   };
   [[nodiscard]] const Gauges& gauges() const { return gauges_; }
   [[nodiscard]] const EngineOptions& options() const { return options_; }
@@ -154,6 +179,7 @@ class Engine {
  private:
   using Reply = wire::Reply;
   using Request = wire::Request;
+  using Op = wire::Op;
 
   struct Group {
     std::uint32_t session = kNil;
@@ -164,12 +190,24 @@ class Engine {
     std::array<std::uint32_t, wire::kGroupKeysMax> claims{};
     std::array<wire::Grant, wire::kGroupKeysMax> grants{};
   };
-  // A slot whose answer is to be pushed; or, with kNoSlot, the notice that `token` was revoked.
+  // A slot whose answer is to be pushed; or, with kNoSlot, what is said of `token`.
   struct PushRef {
     std::uint64_t token;
     std::uint32_t session;
-    std::uint32_t sequence;
+    std::uint32_t sequence;  // advance, recall: the number of the Advance
     std::uint8_t slot;
+    Op notice = Op::kNone;  // revoked; or kAdvance, kRecall
+  };
+  // A lock granted in advance, until it is known to be used or given back.
+  struct Advance {
+    std::uint32_t claim = kNil;  // kNil: free
+    std::uint32_t next_free = kNil;
+    std::uint32_t asker = kNil;          // the first session that asked meanwhile
+    Nanoseconds asked_ns = 0;            // when
+    Nanoseconds freed_ns = 0;            // since when nobody has it
+    Nanoseconds end_ns = 0;              // TAI
+    Nanoseconds recalled_ns = kLongAgo;  // kLongAgo: not
+    std::uint64_t token = 0;
   };
 
   // engine.cpp
@@ -209,8 +247,6 @@ class Engine {
                const RequestContext& context);
   void convert(std::uint32_t session, const Request& request, std::uint64_t key_hash, Slot& slot,
                const RequestContext& context);
-  void reclaim(std::uint32_t session, const Request& request, std::uint64_t key_hash, Slot& slot,
-               const RequestContext& context);
   void cancel(std::uint32_t session, const Request& request, Slot& slot,
               const RequestContext& context);
   // What a request of this mode takes of how many permits; false where a field is out of its range.
@@ -244,6 +280,42 @@ class Engine {
                                          std::uint64_t token, std::uint16_t permits) const;
   // Token and ticket of a holder, for the answer to its client.
   [[nodiscard]] wire::Grant grant_of(std::uint32_t claim, std::uint64_t key_hash) const;
+
+  // engine_reclaim.cpp
+  void reclaim(std::uint32_t session, const Request& request, std::uint64_t key_hash, Slot& slot,
+               const RequestContext& context);
+
+  // engine_advance.cpp
+  [[nodiscard]] Advance& advance_of(const Claim& holder) {
+    return advances_[holder.predicted_release_us];
+  }
+  // The claim that the lock was granted in advance by, kNil where it was not.
+  [[nodiscard]] std::uint32_t advance_on(std::uint32_t lock) const;
+  // It is an ordinary hold from now on.
+  void use_advance(std::uint32_t claim, LockEvent::Kind kind, Nanoseconds span_ns,
+                   const ClockReading& now);
+  void return_advance(std::uint32_t claim, const ClockReading& now);
+  void free_advance(std::uint32_t claim);
+  void recall(std::uint32_t lock, std::uint32_t asker, const ClockReading& now);
+  void advance_passed(std::uint32_t index, const ClockReading& now);
+  // Its own grant in advance, met by the session's request.
+  void cross(std::uint32_t claim, std::uint16_t permits, std::uint32_t predicted_release_us,
+             const ClockReading& now);
+  void keep(std::uint32_t session, const Request& request, std::uint64_t key_hash, Slot& slot,
+            const RequestContext& context);
+  void give_back_unused(std::uint32_t session, const Request& request, std::uint64_t key_hash,
+                        Slot& slot, const RequestContext& context);
+  [[nodiscard]] std::uint32_t holder_named(std::uint32_t session, const Request& request,
+                                           std::uint64_t key_hash) const;
+  // Who only tried hears that the lock is in use after all.
+  void end_try(std::uint32_t lock, const ClockReading& now);
+  [[nodiscard]] bool write_advance(const PushRef& ref, Push& push) const;
+  void tell(LockEvent::Kind kind, std::uint64_t key_hash, std::uint32_t session,
+            const ClockReading& now, Nanoseconds span_ns = 0, Nanoseconds recall_ns = 0);
+  void tell_granted(const Claim& waiter, std::uint64_t key_hash, const ClockReading& now);
+  void tell_freed(std::uint32_t lock, const ClockReading& now);
+  void tell_asked(std::uint64_t key_hash, std::uint32_t lock, std::uint32_t session,
+                  const ClockReading& now);
 
   // engine_groups.cpp
   struct GroupMember {
@@ -288,6 +360,17 @@ class Engine {
   std::pmr::vector<std::uint32_t>
       recent_opens_;  // by client nonce: a repeated open finds its session
   std::pmr::vector<std::uint32_t> client_sessions_;  // active ones, by place in the keyring
+  std::pmr::vector<Advance> advances_;
+  std::uint32_t free_advance_ = kNil;
+  TimerWheel advance_timers_;                      // by number of the Advance
+  std::pmr::vector<std::uint8_t> takes_advances_;  // by session
+  std::pmr::vector<LockEvent> events_;             // ring
+  std::uint64_t event_head_ = 0;
+  std::uint64_t event_tail_ = 0;
+  // While a lock is being given back: since when it was called back, and whether it was had in
+  // advance and used.
+  Nanoseconds recalled_ns_ = kLongAgo;
+  bool after_used_ = false;
   std::uint32_t sweep_cursor_;  // below locks_max: grants held back are being made up for
   bool stalled_ = false;        // a grant was held back, the clock being LOST or the node not ready
   std::uint64_t next_token_;

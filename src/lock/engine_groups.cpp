@@ -52,12 +52,18 @@ wire::Status Engine::check_group(std::uint32_t session_index, std::span<const Gr
     if (lock == kNil) continue;
     const Lock& state = locks_.lock(lock);
     if (state.permits_max != kRwPermits) return Status::kModeConflict;
-    if (locks_.holder_of(lock, session_index, session.claims_head) != kNil) {
-      return Status::kModeConflict;
+    const std::uint32_t own = locks_.holder_of(lock, session_index, session.claims_head);
+    if (own != kNil && !locks_.claim(own).in_advance()) return Status::kModeConflict;
+    if (own != kNil) {  // its client has given it up for this
+      return_advance(own, now);
+      continue;
     }
     const bool free =
         state.waiters_head == kNil && state.permits_used + member.permits <= state.permits_max;
-    if (!free && !may_wait) return Status::kBusy;
+    if (!free && !may_wait) {
+      recall(lock, session_index, now);  // so that the next try finds it free
+      return Status::kBusy;
+    }
   }
   return Status::kOk;
 }

@@ -1,4 +1,4 @@
-// The Engine's locks: acquire to release, waiters, what a restart leaves to reclaim.
+// The Engine's locks: acquire to release, waiters.
 #include <sodium.h>
 
 #include <algorithm>
@@ -9,13 +9,14 @@ namespace driftlock {
 namespace {
 
 using engine_internal::duration_of;
-using engine_internal::kTokenCounterBits;
 using engine_internal::name_of;
 using engine_internal::predicted_us;
 using engine_internal::wrapped_us;
 using wire::Op;
 using wire::Status;
 
+// Longer than a grant in advance lasts; whatever ends that ends this.
+constexpr Nanoseconds kTryWaitNs = 60 * kSecond;
 constexpr std::uint32_t kSweepPerTurn = 1024;  // lock records looked at after grants were held back
 
 void set_grant(Slot& slot, const wire::Grant& grant) {
@@ -104,10 +105,15 @@ void Engine::acquire(std::uint32_t session_index, const Request& request, std::u
   const Lock& state = locks_.lock(lock);
   const std::uint32_t held =
       size == kRwPermits ? locks_.holder_of(lock, session_index, session.claims_head) : kNil;
+  if (held == kNil) tell_asked(key_hash, lock, session_index, context.now);
   if (held == kNil && take_it_over && granting == Status::kOk) take_over(lock, session_index);
   const bool free = state.permits_used + wanted <= state.permits_max &&
                     (state.waiters_head == kNil || take_it_over);
-  if (held != kNil) {
+  const std::uint32_t advance = advance_on(lock);
+  if (held != kNil && held == advance) {
+    cross(held, wanted, predicted_us(request.predicted_release_ns), context.now);
+    set_grant(slot, grant_of(held, key_hash));
+  } else if (held != kNil) {
     slot.status = reenter(held, wanted);
     if (slot.status == Status::kOk) set_grant(slot, grant_of(held, key_hash));
   } else if (free && granting == Status::kOk) {
@@ -116,12 +122,15 @@ void Engine::acquire(std::uint32_t session_index, const Request& request, std::u
               context.now.tai.middle());
     slot.status = claim == kNil ? Status::kFull : Status::kOk;
     if (claim != kNil) set_grant(slot, grant_of(claim, key_hash));
-  } else if (request.argument == 0) {
+    if (claim != kNil) tell(LockEvent::Kind::kGranted, key_hash, session_index, context.now);
+  } else if (request.argument == 0 && (advance == kNil || state.waiters_head != kNil)) {
     slot.status = Status::kBusy;
   } else {
-    slot.claim = wait_for(lock, session_index, wanted, WaitKind::kPlain, request.slot,
-                          duration_of(request.argument), predicted_us(request.predicted_release_ns),
-                          context.now);
+    // Who only tries waits for the answer of who has it in advance.
+    const bool tries = request.argument == 0;
+    slot.claim = wait_for(lock, session_index, wanted, tries ? WaitKind::kTry : WaitKind::kPlain,
+                          request.slot, tries ? kTryWaitNs : duration_of(request.argument),
+                          predicted_us(request.predicted_release_ns), context.now);
     slot.state = slot.claim == kNil ? SlotState::kAnswered : SlotState::kWaiting;
     slot.status = slot.claim == kNil ? Status::kFull : Status::kOk;
     if (free) stalled_ = true;
@@ -169,6 +178,7 @@ std::uint32_t Engine::wait_for(std::uint32_t lock, std::uint32_t session_index,
   const std::uint32_t timer = claim - locks_.locks_max();
   wait_deadlines_[timer] = saturating_add(now.tai.latest, wait_ns);
   wait_timers_.schedule(timer, wait_deadlines_[timer]);
+  recall(lock, session_index, now);
   return claim;
 }
 
@@ -179,6 +189,7 @@ void Engine::take_over(std::uint32_t lock, std::uint32_t by_session) {
     const std::uint32_t next = locks_.next_holder(i);
     if (holder.session != by_session && holder.depth != 0) {
       queue_push({holder.token, holder.session, 0, wire::kNoSlot});
+      if (holder.in_advance()) free_advance(i);
       locks_.remove_claim(i, sessions_.at(holder.session).claims_head);
       --holders_;
       gauges_.take_overs.add();
@@ -205,6 +216,13 @@ void Engine::release(std::uint32_t session_index, const Request& request, std::u
     slot.status = under_another_token ? Status::kStaleToken : Status::kNotHeld;
     return;
   }
+  const bool used = locks_.claim(claim).in_advance();
+  if (used) {
+    const Nanoseconds after_ns = (request.flags & wire::kUsedInAdvance) != 0
+                                     ? Nanoseconds{request.used_after_us()} * kMicrosecond
+                                     : 0;
+    use_advance(claim, LockEvent::Kind::kUsed, after_ns, context.now);
+  }
   Claim& holder = locks_.claim(claim);
   const Nanoseconds offset_ns = session.clock_floor.offset_ns();
   if (offset_ns != kNever) slot.token = static_cast<std::uint64_t>(-offset_ns);
@@ -216,7 +234,9 @@ void Engine::release(std::uint32_t session_index, const Request& request, std::u
   if (holder.depth > 1) {
     --holder.depth;
   } else {
+    after_used_ = used;
     give_back(claim, context.now);
+    after_used_ = false;
   }
 }
 
@@ -243,6 +263,9 @@ void Engine::convert(std::uint32_t session_index, const Request& request, std::u
   }
   slot.status = may_grant(context.now);
   if (slot.status != Status::kOk) return;
+  if (locks_.claim(index).in_advance()) {
+    use_advance(index, LockEvent::Kind::kUsed, 0, context.now);
+  }
   Claim& holder = locks_.claim(index);
   const std::uint32_t head = locks_.lock(lock).waiters_head;
   if (wanted <= holder.permits) {
@@ -287,63 +310,6 @@ wire::Grant Engine::grant_of(std::uint32_t claim, std::uint64_t key_hash) const 
   const Claim& holder = locks_.claim(claim);
   const std::uint64_t client_id = sessions_.at(holder.session).client_id;
   return {holder.token, ticket_for(client_id, key_hash, holder.token, holder.permits)};
-}
-
-void Engine::reclaim(std::uint32_t session_index, const Request& request, std::uint64_t key_hash,
-                     Slot& slot, const RequestContext& context) {
-  std::uint16_t wanted = 0;
-  std::uint16_t size = 0;
-  if (key_hash == 0 || !permits_of(request, wanted, size)) {
-    slot.status = Status::kBadRequest;
-    return;
-  }
-  Session& session = sessions_.at(session_index);
-  const std::uint64_t token = request.argument;
-  const auto ticket = static_cast<std::uint64_t>(request.predicted_release_ns);
-  if (ticket != ticket_for(session.client_id, key_hash, token, wanted) ||
-      token >> kTokenCounterBits >= options_.epoch) {
-    slot.status = Status::kDenied;
-    return;
-  }
-  if (context.now.state == ClockState::kLost) {
-    slot.status = Status::kClockLost;
-    return;
-  }
-  if (context.now.tai.earliest > options_.ready_after_tai_ns) {
-    slot.status = Status::kNotHeld;  // every lease of the life before is over, this one too
-    return;
-  }
-  const std::uint32_t lock = find_or_create(key_hash, name_of(request), size, slot.status);
-  if (lock == kNil) return;
-  // A ticket outlives its lock: a client may show one of a lock that it released, and that another,
-  // with a higher token, holds. The same token again is the same client with a newer session.
-  for (std::uint32_t i = locks_.first_holder(lock); i != kNil;) {
-    const Claim holder = locks_.claim(i);
-    const std::uint32_t next = locks_.next_holder(i);
-    const bool in_the_way = locks_.lock(lock).permits_used + wanted > locks_.lock(lock).permits_max;
-    if (holder.token == token || (in_the_way && holder.token < token)) {
-      if (holder.token != token) queue_push({holder.token, holder.session, 0, wire::kNoSlot});
-      locks_.remove_claim(i, sessions_.at(holder.session).claims_head);
-      --holders_;
-    }
-    i = next;
-  }
-  if (locks_.lock(lock).permits_used + wanted > locks_.lock(lock).permits_max) {
-    slot.status = Status::kStaleToken;
-    return;
-  }
-  const std::uint32_t claim =
-      locks_.add_holder(lock, session_index, session.claims_head, wanted, token);
-  if (claim == kNil) {
-    slot.status = Status::kFull;
-    forget_if_idle(lock);
-    return;
-  }
-  ++holders_;
-  locks_.claim(claim).since_us = wrapped_us(context.now.tai.middle());
-  gauges_.reclaims.add();
-  set_grant(slot, {token, ticket});
-  extend_lease(session, context);
 }
 
 void Engine::cancel(std::uint32_t session_index, const Request& request, Slot& slot,
@@ -404,9 +370,20 @@ void Engine::give_back_token(std::uint32_t session_index, std::uint64_t token,
 
 void Engine::give_back(std::uint32_t claim, const ClockReading& now) {
   const std::uint32_t lock = locks_.claim(claim).lock;
-  locks_.remove_claim(claim, sessions_.at(locks_.claim(claim).session).claims_head);
+  const Claim& holder = locks_.claim(claim);
+  const bool unused = holder.in_advance();
+  if (unused) {
+    free_advance(claim);
+  } else {
+    tell(LockEvent::Kind::kReleased, locks_.hash_of(lock), holder.session, now,
+         Nanoseconds{wrapped_us(now.tai.middle()) - holder.since_us} * kMicrosecond);
+  }
+  locks_.remove_claim(claim, sessions_.at(holder.session).claims_head);
   --holders_;
   serve_waiters(lock, now);
+  // Not after a grant in advance that nobody used: it would be made again and again.
+  const Lock& state = locks_.lock(lock);
+  if (!unused && state.permits_used == 0 && state.waiters_head == kNil) tell_freed(lock, now);
   forget_if_idle(lock);
 }
 
@@ -464,6 +441,7 @@ void Engine::grant_head(std::uint32_t lock, std::uint32_t head, const ClockReadi
     DRIFTLOCK_ASSERT(claim != kNil);  // the waiter's own claim was freed just now
   }
   gauges_.grants_pushed.add();
+  tell_granted(waiter, locks_.hash_of(lock), now);
   if (group != kNil) {
     member_granted(group, head, claim);
     return;
@@ -488,9 +466,10 @@ void Engine::end_wait(std::uint32_t claim, Status status, const ClockReading& no
     end_group(slot.claim, status, now, push);
     return;
   }
+  const bool tried = waiter.wait_kind() == WaitKind::kTry && status == Status::kTimeout;
   remove_wait(claim);
   slot.state = SlotState::kAnswered;
-  slot.status = status;
+  slot.status = tried ? Status::kBusy : status;
   slot.claim = kNil;
   if (push) queue_push({0, waiter.session, slot.sequence, waiter.slot});
   serve_waiters(waiter.lock, now);  // those behind may fit now

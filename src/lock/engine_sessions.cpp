@@ -69,6 +69,7 @@ std::uint32_t Engine::begin_session(std::uint64_t client_id, const SecretKey& cl
   session.lock_delay_ms = static_cast<std::uint16_t>(
       std::min<std::uint32_t>(request.lock_delay_ms, wire::kLockDelayMsMax));
   session.peer = context.peer;
+  takes_advances_[index] = (request.flags & wire::kTakesAdvances) != 0 ? 1 : 0;
   session.key =
       derive_session_key(client_key, request.client_nonce, node_nonce(session), session.id);
   extend_lease(session, context);

@@ -34,6 +34,7 @@ std::size_t FastPath<P, C, O>::poll() {
   for (std::size_t i = 0; i < received; ++i) serve(i, now, view);
   send_outgoing();
 
+  if constexpr (Forecaster<O>) observer_.turn(engine_, now);
   push_waiting(now, now_ticks);
   run_task(now);
   counters_.datagrams_received.add(received);
@@ -198,6 +199,12 @@ void FastPath<P, C, O>::serve_operations(Datagram& datagram, Pending& pending,
       op += more;
     } else {
       engine_.handle(pending.session, request, key_hash, context, reply);
+    }
+    if constexpr (Forecaster<O>) {
+      if (reply.status == wire::Status::kQueued && key_hash != 0) {
+        reply.wait_forecast_us = observer_.forecast_us(engine_, key_hash, pending.session,
+                                                       request.slot, reply.waiters, context.now);
+      }
     }
     const auto kind = static_cast<std::size_t>(reply.op);
     counters_.operations[kind < wire::kOpCount ? kind : 0][static_cast<std::size_t>(reply.status)]

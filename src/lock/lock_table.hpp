@@ -28,6 +28,7 @@ enum class WaitKind : std::uint8_t {
   kPlain,    // the lock
   kUpgrade,  // the rest of a lock that its session holds shared
   kGroup,    // the lock, as one of several
+  kTry,      // the lock, if who has it in advance does not use it
 };
 
 struct [[gnu::packed, gnu::aligned(4)]] Claim {
@@ -41,7 +42,9 @@ struct [[gnu::packed, gnu::aligned(4)]] Claim {
   std::uint32_t predicted_release_us = 0;  // client's clock, modulo 2^32 us; 0 = not stated
   std::uint32_t since_us = 0;              // node's clock at grant or arrival, modulo 2^32 us
   std::uint16_t permits = 0;
-  std::uint8_t slot = 0;  // waiter: the session slot to answer
+  // Waiter: the session slot to answer. Holder: 1 while it is granted in advance, and not known to
+  // be used; predicted_release_us is then the number of its Advance.
+  std::uint8_t slot = 0;
   // Holder: how often its session holds it (re-entrance); 0 = member of a group not complete yet.
   // Waiter: its WaitKind.
   std::uint8_t depth = 0;
@@ -68,6 +71,9 @@ struct [[gnu::packed, gnu::aligned(4)]] Claim {
     permits = 0;
     slot = 0;
     depth = 0;
+  }
+  [[nodiscard]] bool in_advance() const {
+    return slot != 0 && holds();
   }
   [[nodiscard]] WaitKind wait_kind() const {
     return static_cast<WaitKind>(depth);

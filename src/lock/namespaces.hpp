@@ -18,6 +18,9 @@ struct NamespaceOptions {
   bool fence = false;                         // policy `fence`: kTakeOver is allowed
   std::uint32_t locks_max = 0;                // 0: no limit of its own
   std::uint32_t acquires_per_second_max = 0;  // 0: no limit; a second's worth may come at once
+  // Locks may be granted in advance to who is expected to ask next with at least this chance; 0:
+  // none are.
+  double advance_hit_min = 0.0;
 };
 
 class NamespaceTable {
@@ -32,6 +35,9 @@ class NamespaceTable {
   }
 
   [[nodiscard]] bool fence(std::uint16_t id) const { return entry(id).options.fence; }
+  [[nodiscard]] double advance_hit_min(std::uint16_t id) const {
+    return entry(id).options.advance_hit_min;
+  }
   [[nodiscard]] bool may_create(std::uint16_t id) const {
     const Entry& found = entry(id);
     return found.options.locks_max == 0 || found.locks < found.options.locks_max;

@@ -122,6 +122,9 @@ class SessionTable {
   [[nodiscard]] Slot& slot(std::uint32_t session, std::uint8_t slot) {
     return slots_[session * slots_per_session_ + slot];
   }
+  [[nodiscard]] const Slot& slot(std::uint32_t session, std::uint8_t slot) const {
+    return slots_[session * slots_per_session_ + slot];
+  }
   [[nodiscard]] std::uint32_t slots_per_session() const {
     return static_cast<std::uint32_t>(slots_per_session_);
   }

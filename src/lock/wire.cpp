@@ -30,6 +30,10 @@ const char* to_string(Op op) {
       return "reclaim";
     case Op::kMore:
       return "more";
+    case Op::kAdvance:
+      return "advance";
+    case Op::kRecall:
+      return "recall";
   }
   return "unknown";
 }

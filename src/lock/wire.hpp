@@ -56,8 +56,12 @@ enum class Op : std::uint8_t {
   kAcquireGroup = 10,  // several locks, all or nothing; takes several records (GroupKey)
   kReclaim = 11,       // after a restart: take up again, by its ticket, a lock that is still held
   kMore = 12,          // further bytes of the record before
+  // Push: a lock granted in advance, named by a further record. Request: it is in use; keep it.
+  kAdvance = 14,
+  // Push: a lock granted in advance is wanted back. Request: it is given back unused.
+  kRecall = 15,
 };
-inline constexpr std::size_t kOpCount = 13;
+inline constexpr std::size_t kOpCount = 16;
 
 enum class Mode : std::uint8_t { kExclusive = 0, kShared = 1, kSemaphore = 2 };
 
@@ -110,7 +114,7 @@ static_assert(sizeof(Header) == 48 && std::is_trivially_copyable_v<Header>);
 // One operation asked for, 96 bytes.
 struct [[gnu::packed]] Request {
   Op op = Op::kNone;
-  std::uint8_t flags = 0;        // acquire: kTakeOver
+  std::uint8_t flags = 0;        // acquire: kTakeOver; release, advance: kUsedInAdvance
   std::uint8_t slot = kNoSlot;   // session slot, or kNoSlot for query and time
   Mode mode = Mode::kExclusive;  // acquire
   std::uint32_t sequence = 0;    // the slot's last sequence number + 1; a repeat keeps its own
@@ -127,6 +131,15 @@ struct [[gnu::packed]] Request {
   std::int64_t predicted_release_ns = 0;
   std::array<std::uint8_t, kKeyBytesMax> key{};  // bytes past key_length are 0
 
+  // kUsedInAdvance: from the arrival of the grant in advance to its use, us; in the place of
+  // permits and permits_max.
+  [[nodiscard]] std::uint32_t used_after_us() const {
+    return permits | std::uint32_t{permits_max} << 16;
+  }
+  void set_used_after_us(std::uint32_t us) {
+    permits = static_cast<std::uint16_t>(us);
+    permits_max = static_cast<std::uint16_t>(us >> 16);
+  }
   [[nodiscard]] std::span<const std::uint8_t> key_bytes() const {
     return {key.data(), key_length <= kKeyBytesMax ? key_length : kKeyBytesMax};
   }
@@ -136,6 +149,11 @@ static_assert(sizeof(Request) == 96 && std::is_trivially_copyable_v<Request>);
 // Acquire: take the lock from its holders at once, under a higher token. Only in a namespace whose
 // policy is `fence`, where whatever the lock guards checks tokens.
 inline constexpr std::uint8_t kTakeOver = 1;
+// Release and advance: the lock was granted in advance and taken without asking; `used_after_us` is
+// stated.
+inline constexpr std::uint8_t kUsedInAdvance = 2;
+// Open: locks may be granted to this session in advance.
+inline constexpr std::uint8_t kTakesAdvances = 1;
 
 // The answer to one operation, 96 bytes.
 struct [[gnu::packed, gnu::may_alias]] Reply {
@@ -156,7 +174,8 @@ struct [[gnu::packed, gnu::may_alias]] Reply {
   std::int64_t clock_residual_ns = 0;      // release: client's clock against the node's
   std::int64_t behaviour_residual_ns = 0;  // release: held longer (+) or shorter than predicted
   std::uint64_t ticket = 0;  // acquire, reclaim: what proves the grant to the node's next life
-  std::array<std::uint8_t, 8> reserved{};
+  std::uint32_t wait_forecast_us = 0;  // queued: how long the wait is expected to take; 0 = unknown
+  std::array<std::uint8_t, 4> reserved{};
 };
 static_assert(sizeof(Reply) == 96 && std::is_trivially_copyable_v<Reply>);
 
@@ -165,7 +184,7 @@ static_assert(sizeof(Reply) == 96 && std::is_trivially_copyable_v<Reply>);
 // cookie.
 struct [[gnu::packed]] OpenRequest {
   Op op = Op::kOpen;
-  std::uint8_t flags = 0;
+  std::uint8_t flags = 0;  // kTakesAdvances
   std::uint8_t slots = 1;  // wanted, 1 to kSlotsMax
   std::uint8_t reserved0 = 0;
   // If the session ends by its lease, its locks stay taken so much longer; kLockDelayMsMax at most.

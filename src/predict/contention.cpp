@@ -139,11 +139,11 @@ void ContentionModel::used(std::uint64_t lock, std::uint32_t client, Nanoseconds
 }
 
 // The best of several estimates is too good on average: what was acted on says by how much.
-double ContentionModel::hit_wanted() const {
-  if (acted_.total() < kActedKnown) return options_.hit_min;
+double ContentionModel::hit_wanted(double hit_min) const {
+  if (acted_.total() < kActedKnown) return hit_min;
   const double seen = static_cast<double>(acted_.count(Outcome::kHit)) / acted_.total();
   // No more than this: what is never done cannot show that it would do well again.
-  return options_.hit_min + std::clamp(options_.hit_min - seen, 0.0, kRaiseMax);
+  return hit_min + std::clamp(hit_min - seen, 0.0, kRaiseMax);
 }
 
 // What each rule said when the lock became free, against who came. Nothing that the rules look at
@@ -255,7 +255,8 @@ void ContentionModel::released(std::uint64_t lock, Nanoseconds held_ns) {
   learn_mean(entry->hold_ns, static_cast<double>(held_ns), 1.0F / entry->holds);
 }
 
-ContentionModel::Advance ContentionModel::freed(std::uint64_t lock, Nanoseconds now_ns) {
+ContentionModel::Advance ContentionModel::freed(std::uint64_t lock, Nanoseconds now_ns,
+                                                double hit_min) {
   Advance advance;
   Entry* entry = find(lock);
   if (entry == nullptr) return advance;
@@ -272,7 +273,7 @@ ContentionModel::Advance ContentionModel::freed(std::uint64_t lock, Nanoseconds 
     foreign = cell.foreign();
   }
   const auto round_trip = static_cast<double>(round_trip_ns_);
-  if (advance.hit < hit_wanted()) {
+  if (advance.hit < hit_wanted(hit_min > 0.0 ? hit_min : options_.hit_min)) {
     ++counts_.low_hit;
     advance.client = kNobody;
   } else if (advance.hit * round_trip <=

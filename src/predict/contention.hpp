@@ -72,7 +72,8 @@ class ContentionModel {
   // The lock was given back; `held_ns` since its grant, as the node saw it.
   void released(std::uint64_t lock, Nanoseconds held_ns);
   // Nobody has it, and nobody waits: who should have it?
-  [[nodiscard]] Advance freed(std::uint64_t lock, Nanoseconds now_ns);
+  // With another least chance of a hit than the options', where it is not 0.
+  [[nodiscard]] Advance freed(std::uint64_t lock, Nanoseconds now_ns, double hit_min = 0.0);
   // A request was granted; see TailGuard.
   void granted(Nanoseconds wait_ns, Nanoseconds recall_ns) { guard_.granted(wait_ns, recall_ns); }
   void learn_round_trip(Nanoseconds round_trip_ns);
@@ -133,7 +134,7 @@ class ContentionModel {
   [[nodiscard]] Predictions predict(const Entry& entry);
   [[nodiscard]] Calibration& calibration(Rule rule, const Prediction& prediction);
   [[nodiscard]] Nanoseconds term_of(const Entry& entry) const;
-  [[nodiscard]] double hit_wanted() const;
+  [[nodiscard]] double hit_wanted(double hit_min) const;
   void judge(Entry& entry, std::uint32_t client, Nanoseconds gap_ns);
   void learn_gap(Entry& entry, Nanoseconds gap_ns);
   void learn_history(Entry& entry, std::uint32_t client, Nanoseconds now_ns);

@@ -90,7 +90,7 @@ REPLY = [("op", "B"), ("status", "B"), ("slot", "B"), ("mode", "B"), ("sequence"
          ("token", "Q"), ("lease_end_ns", "q"), ("term_ns", "q"), ("holders", "I"),
          ("waiters", "I"), ("earliest_ns", "q"), ("latest_ns", "q"), ("sigma_ns", "Q"),
          ("clock_residual_ns", "q"), ("behaviour_residual_ns", "q"), ("ticket", "Q"),
-         ("reserved", "8s")]
+         ("wait_forecast_us", "I"), ("reserved", "4s")]
 OPEN_REQUEST = [("op", "B"), ("flags", "B"), ("slots", "B"), ("reserved0", "B"),
                 ("lock_delay_ms", "I"), ("client_nonce", "16s"), ("cookie", "16s"),
                 ("term_ns", "q"), ("reserved", "48s")]

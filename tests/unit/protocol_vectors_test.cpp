@@ -104,7 +104,8 @@ ordered_json fields(const wire::Reply& record) {
           {"sigma_ns", text(std::uint64_t{record.sigma_ns})},
           {"clock_residual_ns", text(std::int64_t{record.clock_residual_ns})},
           {"behaviour_residual_ns", text(std::int64_t{record.behaviour_residual_ns})},
-          {"ticket", text(std::uint64_t{record.ticket})}};
+          {"ticket", text(std::uint64_t{record.ticket})},
+          {"wait_forecast_us", std::uint32_t{record.wait_forecast_us}}};
 }
 
 ordered_json fields(const wire::OpenRequest& record) {
@@ -250,6 +251,7 @@ void add_operations(Vectors& vectors, const SecretKey& key) {
               request_header(kSessionId, 0xFEDCBA9876543210), acquire, renew);
   wire::Reply queued = reply(acquire, wire::Status::kQueued);
   queued.waiters = 2;
+  queued.wait_forecast_us = 1500;
   queued.term_ns = 5 * kSecond;
   wire::Reply renewed = reply(renew, wire::Status::kOk);
   renewed.lease_end_ns = kNow + 6 * kSecond;
@@ -312,6 +314,26 @@ void add_rest(Vectors& vectors, const SecretKey& key) {
   notice.token = (std::uint64_t{1} << 40) + 6;
   vectors.add("notice: taken over", "session", key, answer_header(kSessionId, 0, wire::Kind::kPush),
               notice);
+  wire::Reply advance;
+  advance.op = wire::Op::kAdvance;
+  advance.token = (std::uint64_t{1} << 40) + 9;
+  advance.lease_end_ns = kNow + 2 * kSecond;
+  advance.ticket = 0x0123456789ABCDEF;
+  wire::More lock;
+  const std::vector<std::uint8_t> lock_name{3, 0, 0, 2, 'b', 'c'};
+  std::copy(lock_name.begin(), lock_name.end(), lock.body.begin());
+  const wire::Header advance_header = answer_header(kSessionId, 0, wire::Kind::kPush);
+  vectors.add("granted in advance", "session", key, advance_header, advance, lock);
+  wire::Request keep = request(wire::Op::kAdvance, 1, 12, "bc");
+  keep.flags = wire::kUsedInAdvance;
+  keep.set_used_after_us(70'000);
+  keep.argument = advance.token;
+  wire::Request give_back = request(wire::Op::kRecall, 2, 13, "bc");
+  give_back.argument = advance.token;
+  vectors.add("kept; given back unused", "session", key, request_header(kSessionId, 82), keep,
+              give_back);
+  advance.op = wire::Op::kRecall;
+  vectors.add("called back", "session", key, advance_header, advance, lock);
   vectors.add("close", "session", key, request_header(kSessionId, 80),
               request(wire::Op::kClose, 0, 3, ""));
   wire::Header error = answer_header(kSessionId, 80, wire::Kind::kError);
