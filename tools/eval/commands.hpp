@@ -13,5 +13,7 @@ void add_liveness(CLI::App& app);
 void add_stream(CLI::App& app);
 void add_alarms(CLI::App& app);
 void add_contention(CLI::App& app);
+void add_fusion(CLI::App& app);
+void add_gossip(CLI::App& app);
 
 }  // namespace driftlock::eval

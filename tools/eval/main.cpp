@@ -11,6 +11,8 @@ int main(int argc, char** argv) {
   driftlock::eval::add_stream(app);
   driftlock::eval::add_alarms(app);
   driftlock::eval::add_contention(app);
+  driftlock::eval::add_fusion(app);
+  driftlock::eval::add_gossip(app);
   CLI11_PARSE(app, argc, argv);
   return 0;
 }
