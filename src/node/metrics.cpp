@@ -1,10 +1,5 @@
 #include "src/node/metrics.hpp"
 
-#include <prometheus/collectable.h>
-#include <prometheus/exposer.h>
-#include <prometheus/metric_family.h>
-
-#include <exception>
 #include <vector>
 
 #include "src/node/metric_writer.hpp"
@@ -215,59 +210,25 @@ void write_predictor(MetricWriter& out, const PredictorSummary& summary) {
   out.gauge("driftlock_score_max_ratio", "Highest score of a client, 0 to 1.", summary.score_max);
 }
 
-class NodeCollectable final : public prometheus::Collectable {
- public:
-  explicit NodeCollectable(const NodeView& view) : view_(view) {}
-
-  [[nodiscard]] std::vector<prometheus::MetricFamily> Collect() const override {
-    MetricWriter out;
-    out.gauge("driftlock_build_info", "1; labels describe the build.");
-    out.value(1, {{"version", version()}});
-    out.gauge("driftlock_node_info", "1; labels name the node.");
-    out.value(1, {{"node", view_.name}});
-    out.gauge("driftlock_epoch", "Rises at every start of the node.", view_.epoch);
-    out.gauge("driftlock_start_time_seconds", "When the node started, since the UNIX epoch.",
-              seconds(view_.started_unix_ns));
-    write_operations(out, view_.counters);
-    write_occupancy(out, view_);
-    write_clock(out, view_.clock);
-    write_port(out, view_);
-    const PredictorReport report = view_.predictor.report();
-    if (report.probing) write_probe(out, report);
-    if (report.predicting) write_predictor(out, report.predictor);
-    return out.take();
-  }
-
- private:
-  const NodeView view_;
-};
-
 }  // namespace
 
-struct Metrics::Server {
-  std::shared_ptr<NodeCollectable> collectable;
-  std::unique_ptr<prometheus::Exposer> exposer;
-};
-
-Metrics::Metrics(std::unique_ptr<Server> server, std::string url)
-    : server_(std::move(server)), url_(std::move(url)) {}
-
-Metrics::~Metrics() = default;
-
-Result<std::unique_ptr<Metrics>> Metrics::serve(const std::string& address, const NodeView& view) {
-  auto server = std::make_unique<Server>();
-  server->collectable = std::make_shared<NodeCollectable>(view);
-  try {
-    server->exposer = std::make_unique<prometheus::Exposer>(address);
-    server->exposer->RegisterCollectable(server->collectable);
-  } catch (const std::exception& error) {
-    return Error{"metrics.address: cannot serve on " + address + ": " + error.what() +
-                 " (is another program there?)"};
-  }
-  const std::string host = address.substr(0, address.rfind(':'));
-  const std::string url = "http://" + host + ":" +
-                          std::to_string(server->exposer->GetListeningPorts().front()) + "/metrics";
-  return std::unique_ptr<Metrics>(new Metrics(std::move(server), url));
+std::vector<prometheus::MetricFamily> collect_metrics(const NodeView& view) {
+  MetricWriter out;
+  out.gauge("driftlock_build_info", "1; labels describe the build.");
+  out.value(1, {{"version", version()}});
+  out.gauge("driftlock_node_info", "1; labels name the node.");
+  out.value(1, {{"node", view.name}});
+  out.gauge("driftlock_epoch", "Rises at every start of the node.", view.epoch);
+  out.gauge("driftlock_start_time_seconds", "When the node started, since the UNIX epoch.",
+            seconds(view.started_unix_ns));
+  write_operations(out, view.counters);
+  write_occupancy(out, view);
+  write_clock(out, view.clock);
+  write_port(out, view);
+  const PredictorReport report = view.predictor.report();
+  if (report.probing) write_probe(out, report);
+  if (report.predicting) write_predictor(out, report.predictor);
+  return out.take();
 }
 
 }  // namespace driftlock

@@ -167,13 +167,13 @@ Status Node::open_probe() {
 
 Status Node::open_doors() {
   if (!options_.metrics.address.empty()) {
-    Result<std::unique_ptr<Metrics>> metrics = Metrics::serve(options_.metrics.address, view());
-    if (!metrics.ok()) return metrics.error();
-    metrics_ = std::move(metrics).value();
+    Result<std::unique_ptr<WebServer>> web = WebServer::serve(options_.metrics.address, view());
+    if (!web.ok()) return web.error();
+    web_ = std::move(web).value();
   }
   if (!options_.admin.socket.empty()) {
     Result<std::unique_ptr<Admin>> admin =
-        Admin::open(options_.admin, view(), metrics_ ? metrics_->url() : "");
+        Admin::open(options_.admin, view(), web_ ? web_->metrics_url() : "");
     if (!admin.ok()) return admin.error();
     admin_ = std::move(admin).value();
   }
@@ -196,7 +196,7 @@ NodeView Node::view() const {
 Node::~Node() {
   // Who asks goes first, who is asked last; the lcore before what it reads.
   admin_.reset();
-  metrics_.reset();
+  web_.reset();
   predictor_.reset();
   if (shard_) shard_->stop();
   if (horizon_) horizon_->stop();
@@ -222,7 +222,7 @@ void Node::record_end() const {
 }
 
 std::string Node::ready_line() const {
-  return "address=" + shard_->address() + " metrics=" + (metrics_ ? metrics_->url() : "off") +
+  return "address=" + shard_->address() + " metrics=" + (web_ ? web_->metrics_url() : "off") +
          " admin=" + (admin_ ? options_.admin.socket : "off");
 }
 

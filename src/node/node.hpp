@@ -12,10 +12,10 @@
 #include "src/node/clock_thread.hpp"
 #include "src/node/horizon_thread.hpp"
 #include "src/node/life.hpp"
-#include "src/node/metrics.hpp"
 #include "src/node/options.hpp"
 #include "src/node/predictor_thread.hpp"
 #include "src/node/shard.hpp"
+#include "src/node/web_server.hpp"
 
 namespace driftlock {
 
@@ -56,7 +56,7 @@ class Node {
   FastPathCounters counters_;
   std::unique_ptr<Shard> shard_;
   std::unique_ptr<PredictorThread> predictor_;
-  std::unique_ptr<Metrics> metrics_;
+  std::unique_ptr<WebServer> web_;
   std::unique_ptr<Admin> admin_;
   bool serving_ = false;
 };

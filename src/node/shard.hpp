@@ -43,8 +43,8 @@ class Shard {
   [[nodiscard]] virtual Status start() = 0;
   // Returns when the thread has ended; the engine is the caller's then.
   virtual void stop() = 0;
-  // Has the lcore work on the task between bursts, and returns when it is done. caller: one thread,
-  // while the shard runs.
+  // Has the lcore work on the task between bursts, and returns when it is done. caller: any control
+  // thread, while the shard runs; one waits for the other.
   virtual void ask(EngineTask& task) = 0;
   // Now and then, by a control thread.
   virtual void calibrate() = 0;

@@ -8,6 +8,7 @@
 #include <atomic>
 #include <chrono>
 #include <future>
+#include <mutex>
 #include <optional>
 #include <thread>
 
@@ -71,10 +72,11 @@ class ShardThread {
   }
   // The lcore makes no system call for us, such as waking us up would be: we look.
   void ask(EngineTask& task) {
+    const std::scoped_lock one_at_a_time(ask_mutex_);
     Errand errand(task);
     asked_.store(true, std::memory_order_relaxed);
     const bool posted = path_.post(&errand);
-    DRIFTLOCK_ASSERT(posted);  // there is one asker, and it has one question at a time
+    DRIFTLOCK_ASSERT(posted);  // one asker at a time, with one question
     while (!errand.done()) std::this_thread::sleep_for(std::chrono::microseconds(200));
     asked_.store(false, std::memory_order_relaxed);
   }
@@ -113,7 +115,8 @@ class ShardThread {
   FastPath<P, NodeClock, ShardObserver> path_;
   const std::int64_t cpu_;
   std::atomic<bool> stopping_{false};  // writer: main thread; reader: lcore
-  std::atomic<bool> asked_{false};     // writer: asking thread; reader: lcore
+  std::mutex ask_mutex_;
+  std::atomic<bool> asked_{false};  // writer: asking thread; reader: lcore
   std::thread thread_;
 };
 
