@@ -60,10 +60,10 @@ def main():
     run(["promtool", "check", "rules", folder / "driftlock-rules.yml"])
     print(run(["promtool", "test", "rules", folder / "driftlock-rules-test.yml"]))
     rules = (folder / "driftlock-rules.yml").read_text()
-    recorded = set(re.findall(r"record: (\S+)", rules))
+    recorded = set(re.findall(r"- record: (\S+)", rules))
     expressions = dashboard_expressions(folder / "grafana-dashboard.json")
     runbook = (pathlib.Path(top) / "docs/operations.md").read_text()
-    for alert in re.findall(r"alert: (\S+)", rules):
+    for alert in re.findall(r"- alert: (\S+)", rules):
         assert f"### {alert}\n" in runbook, f"docs/operations.md has no runbook for {alert}"
     with contextlib.ExitStack() as stack:
         scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="driftlock-monitoring."))

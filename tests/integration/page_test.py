@@ -76,7 +76,8 @@ def main():
         check_shows(browser, site, screenshots)
         check_clock_loss(browser, site)
         check_reads_only(site)
-        assert browser.complaints() == [], browser.complaints()
+        complaints = browser.complaints()
+        assert complaints == [], complaints
         outside = browser.script("return performance.getEntriesByType('resource')"
                                  f".map(e => e.name).filter(n => !n.startsWith('{URL}/'))")
         assert outside == [], outside
