@@ -50,7 +50,7 @@ PURE_SYMBOLS = re.compile(
     r"sqrt[fl]?|exp[2m]?[1]?[fl]?|log(?:2|10|1p|b)?[fl]?|pow[fl]?|fabs[fl]?|floor[fl]?|ceil[fl]?|"
     r"l?l?(?:round|rint)[fl]?|trunc[fl]?|fmod[fl]?|hypot[fl]?|erfc?[fl]?|[lt]gamma(?:_r)?[fl]?|"
     r"a?(?:sin|cos|tan)h?[fl]?|atan2[fl]?|sincos[fl]?|nearbyint[fl]?|frexp[fl]?|ldexp[fl]?|cbrt[fl]?|"
-    r"isnan|isinf|"
+    r"isnan|isinf|__popcountdi2|"  # the last is the compiler's own, without -mpopcnt
     r"crypto_generichash\w*|crypto_shorthash\w*|crypto_verify_\w+|sodium_mem\w+|sodium_increment|"
     r"HighwayHash\w*|XXH\w+|svm_\w+|"
     r"__\w*chk|__stack_chk_fail|__cxa_\w+|__gxx_personality_v0|__dso_handle|_Unwind_\w+|__tls_get_addr|"
