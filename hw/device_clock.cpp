@@ -1,10 +1,26 @@
 #include "hw/device_clock.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 namespace driftlock {
 
-void DeviceClock::add(std::uint64_t device, std::uint64_t ticks) {
+// A counter that wraps is carried on: it has advanced by what it shows, and by as many whole turns
+// as the node's ticks since then want.
+std::uint64_t DeviceClock::unwrapped(std::uint64_t device, std::uint64_t ticks) const {
+  if (unused_bits_ == 0 || count_ == 0) return device;
+  const Pair& last = pairs_[(count_ - 1) % kSamples];
+  const std::uint64_t advance = ((device - last.device) << unused_bits_) >> unused_bits_;
+  const DeviceClockMap known = published_.load();
+  if (!known.valid() || ticks <= last.ticks) return last.device + advance;
+  const double turn = std::ldexp(1.0, static_cast<int>(64 - unused_bits_));
+  const double expected = static_cast<double>(ticks - last.ticks) / known.ticks_per_count;
+  const double turns = std::round((expected - static_cast<double>(advance)) / turn);
+  return last.device + advance + static_cast<std::uint64_t>(std::max(turns, 0.0) * turn);
+}
+
+void DeviceClock::add(std::uint64_t raw, std::uint64_t ticks) {
+  const std::uint64_t device = unwrapped(raw, ticks);
   // A counter that has gone back was reset: what was learnt before means nothing now.
   if (count_ > 0) {
     const Pair& last = pairs_[(count_ - 1) % kSamples];
@@ -36,8 +52,9 @@ void DeviceClock::add(std::uint64_t device, std::uint64_t ticks) {
   }
   const double slope = covariance / variance;
   const double at_newest = mean_ticks - slope * mean_device;
-  published_.store(
-      {device, ticks + static_cast<std::uint64_t>(static_cast<std::int64_t>(at_newest)), slope});
+  published_.store({device,
+                    ticks + static_cast<std::uint64_t>(static_cast<std::int64_t>(at_newest)), slope,
+                    unused_bits_});
 }
 
 }  // namespace driftlock

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <ctime>
 
+#include "hw/stamp_clock.hpp"
 #include "hw/tick_counter.hpp"
 #include "src/base/assert.hpp"
 #include "src/lock/wire.hpp"
@@ -130,31 +131,57 @@ void DpdkPort::enable_hardware_stamps(bool offered) {
         "the NIC stamps packets but its clock cannot be read: stamps are the TSC at the burst");
     return;
   }
+  const Status fits = check_stamps();
+  if (!fits.ok()) {
+    remarks_.push_back(fits.error().message + "; stamps are the TSC at the burst");
+    return;
+  }
   stamp_source_ = StampSource::kHardware;
+}
+
+// The node's ticks are the clock to compare with: they are nanoseconds after scaling, and what the
+// stamps are wanted for. Nothing here writes to the device: rte_eth_timesync_enable would reset a
+// PHC that the kernel's ptp4l shares.
+Status DpdkPort::check_stamps() {
+  std::vector<StampReading> readings;
   for (std::size_t i = 0; i < DeviceClock::kSamples; ++i) {
-    calibrate();
+    const std::optional<DeviceReading> reading = read_device();
+    if (reading) {
+      device_clock_.add(reading->device, reading->ticks);
+      const auto in_ns = [](std::uint64_t ticks) {
+        return static_cast<Nanoseconds>(static_cast<double>(ticks) * nominal_ns_per_tick());
+      };
+      readings.push_back({reading->device, in_ns(reading->ticks), in_ns(reading->width)});
+    }
     const timespec pause{0, 2 * kMillisecond};
     nanosleep(&pause, nullptr);
   }
+  return check_stamp_clock(readings, {StampUnit::kCounter, 64}, "this machine's tick counter");
 }
 
-void DpdkPort::calibrate() {
-  if (stamp_source_ != StampSource::kHardware) return;
-  // The tightest of a few read sandwiches.
-  std::uint64_t best_width = ~std::uint64_t{0};
-  std::uint64_t best_device = 0;
-  std::uint64_t best_ticks = 0;
+// The tightest of a few read sandwiches.
+std::optional<DpdkPort::DeviceReading> DpdkPort::read_device() const {
+  std::optional<DeviceReading> best;
   for (int attempt = 0; attempt < 5; ++attempt) {
     std::uint64_t device = 0;
     const std::uint64_t before = read_ticks();
-    if (rte_eth_read_clock(port_id_, &device) != 0) return;
+    if (rte_eth_read_clock(port_id_, &device) != 0) return std::nullopt;
     const std::uint64_t width = read_ticks() - before;
-    if (width >= best_width) continue;
-    best_width = width;
-    best_device = device;
-    best_ticks = before + width / 2;
+    if (!best || width < best->width) best = {device, before + width / 2, width};
   }
-  device_clock_.add(best_device, best_ticks);
+  return best;
+}
+
+// Some devices answer through their firmware, slowly, and bear few questions: a thousandth of the
+// time at most is spent on them.
+void DpdkPort::calibrate() {
+  if (stamp_source_ != StampSource::kHardware) return;
+  const std::uint64_t begun = read_ticks();
+  if (begun < next_calibration_) return;
+  const std::optional<DeviceReading> reading = read_device();
+  if (reading) device_clock_.add(reading->device, reading->ticks);
+  const std::uint64_t ended = read_ticks();
+  next_calibration_ = ended + 1000 * (ended - begun);
 }
 
 DpdkPort::~DpdkPort() {

@@ -7,6 +7,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -67,7 +68,14 @@ class DpdkPort {
  private:
   explicit DpdkPort(const DpdkPortOptions& options);
   [[nodiscard]] Status configure(const DpdkPortOptions& options);
+  struct DeviceReading {
+    std::uint64_t device = 0;
+    std::uint64_t ticks = 0;
+    std::uint64_t width = 0;  // of the read sandwich, ticks
+  };
   void enable_hardware_stamps(bool offered);
+  [[nodiscard]] Status check_stamps();
+  [[nodiscard]] std::optional<DeviceReading> read_device() const;
   [[nodiscard]] bool accept(rte_mbuf* mbuf, std::uint64_t now, Datagram& datagram);
   void refuse(rte_mbuf* mbuf, frame::Refusal refusal);
   void transmit(rte_mbuf** mbufs, std::uint16_t count, Counter& sent);
@@ -85,6 +93,7 @@ class DpdkPort {
   std::uint64_t stamp_flag_ = 0;
   DeviceClockMap device_map_;  // the burst's copy
   DeviceClock device_clock_;
+  std::uint64_t next_calibration_ = 0;  // ticks; control thread
   std::array<rte_mbuf*, kBurst> answers_{};
   std::uint16_t answer_count_ = 0;
   DpdkPortCounters counters_;

@@ -23,7 +23,9 @@ Result<KernelClockState> kernel_state() {
   state.estimated_error_ns = Nanoseconds{kernel.esterror} * kMicrosecond;
   state.synchronized = status != TIME_ERROR && (kernel.status & STA_UNSYNC) == 0 &&
                        state.max_error_ns < kHopelessErrorNs;
-  state.steering_ppb = static_cast<double>(kernel.freq) * 1000.0 / 65536.0;
+  // ppm in 16-bit fractions, and microseconds in the hundredth of a second that a tick stands for.
+  state.steering_ppb = static_cast<double>(kernel.freq) * 1000.0 / 65536.0 +
+                       static_cast<double>(kernel.tick - 10'000) * 1e5;
   state.tai_offset_s = kernel.tai;
   return state;
 }

@@ -95,7 +95,10 @@ Verdict ClockModel::estimate(const ClockSample& sample, double half_ns, Nanoseco
   const auto own = static_cast<double>(sample.estimated_error_ns);
   const auto prior = static_cast<double>(error_ns);
   const Verdict verdict = estimator_.observe(offset, half_ns * half_ns / 3.0, prior * prior);
-  if (verdict != Verdict::kSuspicious) source_variance_ns2_ = own * own;
+  if (verdict != Verdict::kSuspicious) {
+    source_variance_ns2_ = own * own;
+    source_noise_ns2_ = sample.noise_ns * sample.noise_ns;
+  }
   return verdict;
 }
 
@@ -144,8 +147,13 @@ ClockState ClockModel::state() const {
                                                                : ClockState::kSync;
 }
 
+// White noise in the readings is either the source's, and no error of the forecast, or the local
+// clock's own (quantised ticks, a servo's jitter), and then one like any other. Readings cannot
+// tell: what is more than the source says of itself counts as the clock's.
 ForecastCurve ClockModel::forecast(double ahead_s) const {
   ForecastCurve curve = estimator_.curve(ahead_s);
+  const double scatter_ns = estimator_.measurement_sigma_ns();
+  curve.variance[0] += std::max(scatter_ns * scatter_ns - source_noise_ns2_, 0.0);
   curve.mean[0] += steered_ns_;
   curve.mean[1] += steering_ppb_;
   curve.variance[0] += source_variance_ns2_;

@@ -86,6 +86,7 @@ class ClockModel {
   double usual_error_ns_ = 0.0;       // of the samples that the estimator takes
   int worse_ = 0;                     // samples in a row that it was spared
   double source_variance_ns2_ = 0.0;  // what the source says of its own standard error
+  double source_noise_ns2_ = 0.0;     // and of the scatter of its readings
   ClockStatus counts_;  // the counters and the latest innovation; the rest is filled on demand
 };
 

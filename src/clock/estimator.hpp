@@ -10,6 +10,7 @@
 #include "src/clock/filter_bank.hpp"
 #include "src/clock/forecast.hpp"
 #include "src/clock/scoreboard.hpp"
+#include "src/clock/window_forecasts.hpp"
 
 namespace driftlock {
 
@@ -55,16 +56,20 @@ class OffsetEstimator {
 
   void start(double offset_ns, double prior_ns2);
   void accept(double offset_ns, double measurement_ns2, double relative_noise);
-  Verdict reject(double offset_ns, double relative_noise);
+  Verdict reject(double offset_ns, double measurement_ns2, double relative_noise);
   void record();
+  [[nodiscard]] ForecastCurve expert(const Scoreboard::Belief::Share& share,
+                                     const ForecastCurve& mixture) const;
   // By the beliefs for `horizon_s`, with the mixture's forecast given; not stretched.
   [[nodiscard]] ForecastCurve believed(double horizon_s, const ForecastCurve& mixture) const;
 
   EstimatorOptions options_;
   FilterBank<2> straight_;
   FilterBank<3> drifting_;
+  WindowForecasts windows_;  // of accepted samples, moved along with every step
+  WindowForecasts as_read_;  // all but single outliers, steps and all, for a clock that wanders so
   Scoreboard scoreboard_;
-  std::vector<ForecastMean> means_;  // of all experts: the first bank's, then the second's
+  std::vector<ForecastMean> means_;  // of all experts, in the scoreboard's order
   bool started_ = false;
   int accepted_ = 0;  // since the start, held at a large number
   double now_s_ = 0.0;
@@ -72,6 +77,7 @@ class OffsetEstimator {
   double prior_ns2_ = 1.0;
   Innovation innovation_;
   double mean_nis_ = 1.0;
+  double gate_ = 1.0;       // factor on the gate: above 1 where what was suspicious proved true
   double doubt_ns2_ = 0.0;  // squared innovation of the latest sample, where it was suspicious
   std::array<Reject, kMaxRejects> rejects_{};
   int reject_count_ = 0;

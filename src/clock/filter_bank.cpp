@@ -78,7 +78,7 @@ template <int kStates>
 FilterBank<kStates>::FilterBank(const FilterBankOptions& options) : options_(options) {
   DRIFTLOCK_ASSERT(options.interval_s > 0.0 && options.memory >= 16.0);
   for (const ProcessNoise& noise : grid<kStates>(options.interval_s)) {
-    members_.push_back({{}, noise, 0.0, 0.0, 0.0});
+    members_.push_back({.filter = {}, .noise = noise});
   }
   start(0.0);
 }
@@ -116,7 +116,8 @@ void FilterBank<kStates>::observe(double offset_ns, double relative_noise) {
     const Innovation innovation = member.filter.innovation(offset_ns, relative_noise);
     if (informative) {
       member.squares = member.squares * discount + innovation.nis();
-      member.log_variance = member.log_variance * discount + std::log(innovation.variance_ns2);
+      member.log_variance =
+          member.log_variance * discount + log_of(member, innovation.variance_ns2);
     }
     member.filter.update(innovation, relative_noise);
   }
@@ -136,14 +137,28 @@ void FilterBank<kStates>::learn(double offset_ns, double relative_noise) {
     const Innovation innovation = member.filter.innovation(offset_ns, relative_noise);
     const double unit = count_ > 0.0 ? std::max(member.squares / count_, kSmallest) : 1.0;
     member.squares += unit * std::min(innovation.nis() / unit, kMostNis);
-    member.log_variance += std::log(innovation.variance_ns2);
+    member.log_variance += log_of(member, innovation.variance_ns2);
   }
   count_ += 1.0;
   weigh();
 }
 
+// S hardly moves from sample to sample once a filter has settled, so its logarithm is continued by
+// its series: hundreds of logarithms a sample are what the bank would spend most time on.
+template <int kStates>
+double FilterBank<kStates>::log_of(Member& member, double variance) {
+  constexpr double kClose = 1e-5;  // the series' third term is below 1e-15
+  const double change = (variance - member.variance) / member.variance;
+  if (change == 0.0) return member.log_latest;
+  member.variance = variance;
+  member.log_latest = std::fabs(change) < kClose ? member.log_latest + change * (1 - change / 2)
+                                                 : std::log(variance);
+  return member.log_latest;
+}
+
 template <int kStates>
 void FilterBank<kStates>::weigh() {
+  constexpr double kHopeless = -60.0;  // exp of it is nothing
   double best = -1e300;
   for (Member& member : members_) {
     const double variance = std::max(member.squares / count_, kSmallest);
@@ -152,7 +167,8 @@ void FilterBank<kStates>::weigh() {
   }
   double sum = 0.0;
   for (Member& member : members_) {
-    member.weight = std::exp(member.weight - best);
+    const double behind = member.weight - best;
+    member.weight = behind > kHopeless ? std::exp(behind) : 0.0;
     sum += member.weight;
   }
   for (Member& member : members_) member.weight /= sum;

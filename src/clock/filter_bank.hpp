@@ -47,9 +47,12 @@ class FilterBank {
     ProcessNoise noise;            // over R
     double squares = 0.0;          // discounted sum of nu^2/S: R is squares/count_
     double log_variance = 0.0;     // discounted sum of log S
+    double variance = 1.0;         // latest S, and its logarithm
+    double log_latest = 0.0;
     double weight = 0.0;
   };
   void weigh();
+  [[nodiscard]] static double log_of(Member& member, double variance);
   [[nodiscard]] static ForecastMean mean_of(const Member& member);
   [[nodiscard]] double scale(const Member& member, double prior_ns2) const;
 

@@ -21,46 +21,32 @@
 // Filtering".
 #include "src/clock/kalman.hpp"
 
-#include <Eigen/Core>
-
 #include "src/base/assert.hpp"
 
 namespace driftlock {
 namespace {
 
-template <int N>
-using Matrix = Eigen::Matrix<double, N, N, Eigen::RowMajor>;
-template <int N>
-using Vector = Eigen::Matrix<double, N, 1>;
+// Written out for the few states there are: hundreds of these filters run at every sample.
+template <std::size_t N>
+using Square = std::array<double, N * N>;
 
-template <int N>
-Matrix<N> transition(double t) {
-  Matrix<N> f = Matrix<N>::Identity();
-  f(0, 1) = t;
-  if constexpr (N > 2) {
-    f(0, 2) = t * t / 2;
-    f(1, 2) = t;
-  }
-  return f;
-}
-
-template <int N>
-Matrix<N> process_noise(double t, const ProcessNoise& q) {
+template <std::size_t N>
+Square<N> process_noise(double t, const ProcessNoise& q) {
   const double t2 = t * t;
   const double t3 = t2 * t;
-  Matrix<N> m;
-  m(0, 0) = q.q1 * t + q.q2 * t3 / 3;
-  m(0, 1) = q.q2 * t2 / 2;
-  m(1, 1) = q.q2 * t;
+  Square<N> m;
+  m[0] = q.q1 * t + q.q2 * t3 / 3;
+  m[1] = q.q2 * t2 / 2;
+  m[N + 1] = q.q2 * t;
   if constexpr (N > 2) {
-    m(0, 0) += q.q3 * t3 * t2 / 20;
-    m(0, 1) += q.q3 * t2 * t2 / 8;
-    m(1, 1) += q.q3 * t3 / 3;
-    m(0, 2) = m(2, 0) = q.q3 * t3 / 6;
-    m(1, 2) = m(2, 1) = q.q3 * t2 / 2;
-    m(2, 2) = q.q3 * t;
+    m[0] += q.q3 * t3 * t2 / 20;
+    m[1] += q.q3 * t2 * t2 / 8;
+    m[4] += q.q3 * t3 / 3;
+    m[2] = m[6] = q.q3 * t3 / 6;
+    m[5] = m[7] = q.q3 * t2 / 2;
+    m[8] = q.q3 * t;
   }
-  m(1, 0) = m(0, 1);
+  m[N] = m[1];
   return m;
 }
 
@@ -74,38 +60,68 @@ void KalmanFilter<N>::reset(const std::array<double, N>& state,
   for (std::size_t i = 0; i < N; ++i) covariance_[i * (N + 1)] = variance[i];
 }
 
+// F P F' by adding rows and columns, since F is the identity and what lies above it.
 template <int N>
 void KalmanFilter<N>::predict(double dt_s, const ProcessNoise& noise) {
   DRIFTLOCK_ASSERT(dt_s >= 0.0);
-  Eigen::Map<Vector<N>> x(state_.data());
-  Eigen::Map<Matrix<N>> p(covariance_.data());
-  const Matrix<N> f = transition<N>(dt_s);
-  x = (f * x).eval();
-  p = (f * p * f.transpose()).eval() + process_noise<N>(dt_s, noise);
+  constexpr auto kN = static_cast<std::size_t>(N);
+  auto& x = state_;
+  auto& p = covariance_;
+  const double t = dt_s;
+  const double half = t * t / 2;
+  if constexpr (N == 2) {
+    x[0] += t * x[1];
+    p[0] += t * (2 * p[1] + t * p[3]);
+    p[1] += t * p[3];
+    p[2] = p[1];
+  } else {
+    x[0] += t * x[1] + half * x[2];
+    x[1] += t * x[2];
+    for (std::size_t j = 0; j < kN; ++j) {
+      p[j] += t * p[kN + j] + half * p[2 * kN + j];
+      p[kN + j] += t * p[2 * kN + j];
+    }
+    for (std::size_t i = 0; i < kN; ++i) {
+      double* row = &p[i * kN];
+      row[0] += t * row[1] + half * row[2];
+      row[1] += t * row[2];
+    }
+  }
+  const Square<kN> q = process_noise<kN>(t, noise);
+  for (std::size_t i = 0; i < q.size(); ++i) p[i] += q[i];
 }
 
+// Joseph's form: A P A' + K R K' with A = I - K H, H = [1 0 0].
 template <int N>
 void KalmanFilter<N>::update(const Innovation& innovation, double measurement_variance_ns2) {
-  Eigen::Map<Vector<N>> x(state_.data());
-  Eigen::Map<Matrix<N>> p(covariance_.data());
-  const Vector<N> gain = p.col(0) / innovation.variance_ns2;
-  x += gain * innovation.value_ns;
-  Matrix<N> a = Matrix<N>::Identity();
-  a.col(0) -= gain;
-  const Matrix<N> joseph =
-      a * p * a.transpose() + gain * gain.transpose() * measurement_variance_ns2;
-  p = 0.5 * (joseph + joseph.transpose());
+  constexpr auto kN = static_cast<std::size_t>(N);
+  auto& p = covariance_;
+  std::array<double, kN> gain;
+  for (std::size_t i = 0; i < kN; ++i) {
+    gain[i] = p[i * kN] / innovation.variance_ns2;
+    state_[i] += gain[i] * innovation.value_ns;
+  }
+  Square<kN> ap;
+  for (std::size_t i = 0; i < kN; ++i) {
+    for (std::size_t j = 0; j < kN; ++j) ap[i * kN + j] = p[i * kN + j] - gain[i] * p[j];
+  }
+  for (std::size_t i = 0; i < kN; ++i) {
+    for (std::size_t j = i; j < kN; ++j) {
+      const double joseph =
+          ap[i * kN + j] - ap[i * kN] * gain[j] + gain[i] * gain[j] * measurement_variance_ns2;
+      p[i * kN + j] = p[j * kN + i] = joseph;
+    }
+  }
 }
 
 template <int N>
 void KalmanFilter<N>::restart_offset(double offset_ns, double variance_ns2,
                                      double frequency_variance) {
-  Eigen::Map<Matrix<N>> p(covariance_.data());
+  constexpr auto kN = static_cast<std::size_t>(N);
   state_[0] = offset_ns;
-  p.row(0).setZero();
-  p.col(0).setZero();
-  p(0, 0) = variance_ns2;
-  p(1, 1) += frequency_variance;
+  for (std::size_t i = 0; i < kN; ++i) covariance_[i] = covariance_[i * kN] = 0.0;
+  covariance_[0] = variance_ns2;
+  covariance_[kN + 1] += frequency_variance;
 }
 
 // Var(x + y t + d t^2/2) by powers of t, with what Q adds.

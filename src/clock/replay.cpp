@@ -40,6 +40,7 @@ class Record {
     sample.tai_ns = kStartTaiNs + read_ns_[k];
     sample.max_error_ns = static_cast<Nanoseconds>(
         std::ceil(kNoiseCut * options_.noise_ns + std::fabs(options_.outlier_ns)) + 1.0);
+    sample.noise_ns = options_.noise_ns;
     sample.synchronized = true;
     return sample;
   }

@@ -13,6 +13,7 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <vector>
 
 #include "src/clock/forecast.hpp"
@@ -30,27 +31,45 @@ class Scoreboard {
     struct Share {
       std::size_t expert = 0;
       double weight = 0.0;
+      double scale = 1.0;  // its squared errors over the variance that the mixture foresaw
     };
     std::vector<Share> shares;
   };
 
-  // Experts are numbered: first those without drift, then those with.
-  Scoreboard(double interval_s, std::size_t straight, std::size_t drifting);
+  // Experts are numbered: first the filters without drift, then those with, then the windows.
+  struct Experts {
+    std::size_t straight = 0;
+    std::size_t drifting = 0;
+    std::vector<std::size_t> windows;  // samples in each
 
-  // An accepted sample at `now_s`, before it has entered any filter.
-  void score(double now_s, double offset_ns, double measurement_ns2);
+    [[nodiscard]] std::size_t all() const { return straight + drifting + windows.size(); }
+    [[nodiscard]] bool drifts(std::size_t i) const {
+      return i >= straight && i < straight + drifting;
+    }
+    [[nodiscard]] bool is_window(std::size_t i) const { return i >= straight + drifting; }
+  };
+  Scoreboard(double interval_s, const Experts& experts);
+
+  // A sample at `now_s`, before it has entered any filter. `most` limits what an error counts, in
+  // squares of what was foreseen: a suspicious one may be the source's.
+  void score(double now_s, double offset_ns, double measurement_ns2, double most);
   [[nodiscard]] bool wants_record(double now_s) const;
   // The forecasts after it has: the mixture's, each expert's, and what is published per horizon.
   void record(double now_s, const ForecastCurve& mixture, const std::vector<ForecastMean>& experts,
               const std::array<ForecastCurve, kHorizons>& published);
-  // What was foreseen is void (a step); what was learned stands.
-  void forget_pending();
+  // The source was stepped: what the first `experts` foresaw would have been so much more.
+  void shift_pending(double step_ns, std::size_t experts);
 
   [[nodiscard]] static double horizon_s(double interval_s, std::size_t index);
   // The nearest horizon for which there is evidence.
   [[nodiscard]] const Belief& belief(double ahead_s) const;
-  // Factor on the variance at this horizon and its neighbours, at least 1.
-  [[nodiscard]] double stretch(double ahead_s) const;
+  // Factors, at least 1: on the variance of the forecast, and on what it and the readings' noise
+  // make together.
+  struct Stretch {
+    double forecast = 1.0;
+    double total = 1.0;
+  };
+  [[nodiscard]] Stretch stretch(double ahead_s) const;
 
  private:
   struct Pending {
@@ -69,17 +88,23 @@ class Scoreboard {
     double count = 0.0;    // discounted evaluations
     double mixture = 0.0;  // sums of squared errors, normalized
     std::vector<double> experts;
-    double worst = 0.0;  // largest normalized squared error of what was published, fading
+    double published = 0.0;  // sum of the published forecasts' squared errors, normalized
+    double worst = 0.0;      // largest normalized squared error of what was published, fading
     int until_weighed = 0;
     Belief belief;
   };
   [[nodiscard]] static bool due(const Horizon& horizon, double now_s);
   [[nodiscard]] std::size_t nearest(double ahead_s) const;
   static void evaluate(Horizon& horizon, const Pending& pending, double elapsed_s, double offset_ns,
-                       double measurement_ns2);
-  static void weigh(Horizon& horizon, const Belief& shorter, std::size_t straight);
+                       double measurement_ns2, double most);
+  void weigh(std::size_t index, const Belief& shorter);
+  void fill_priors(std::size_t index, const Belief& shorter);
+  void fill_window_priors(std::size_t index, double sum);
+  [[nodiscard]] bool has_evidence(std::size_t index) const;
 
-  std::size_t straight_;
+  Experts experts_;
+  std::vector<double> priors_;  // of the experts, while weighing
+  std::uint64_t samples_ = 0;
   std::vector<Horizon> horizons_;
 };
 

@@ -52,6 +52,7 @@ Result<ClockSample> SimulatedSource::sample() {
   sample.tai_ns = tai_ns_ - faults_.sandwich_ns / 2 + faults_.offset_ns +
                   std::llround(deviation * static_cast<double>(faults_.noise_ns));
   sample.max_error_ns = faults_.max_error_ns;
+  sample.noise_ns = static_cast<double>(faults_.noise_ns);
   sample.steering_ppb = faults_.steering_ppb;
   sample.synchronized = !faults_.unsynchronized;
   return sample;

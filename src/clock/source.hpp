@@ -18,6 +18,7 @@ struct ClockSample {
   Nanoseconds max_error_ns = 0;  // hard: what the source itself admits to, path asymmetry included
   Nanoseconds estimated_error_ns =
       0;                      // statistical, one standard deviation; 0 = the source does not say
+  double noise_ns = 0.0;      // scatter of one reading, standard deviation; 0 = not known
   double steering_ppb = 0.0;  // frequency adjustment that the source's servo applies now
   bool synchronized = false;  // the source says that it follows a reference
 };

@@ -4,6 +4,7 @@
 
 #include <chrono>
 
+#include "hw/chrony_source.hpp"
 #include "hw/phc_source.hpp"
 #include "hw/ptp4l_source.hpp"
 #include "hw/system_clock_source.hpp"
@@ -38,6 +39,15 @@ Result<std::unique_ptr<ClockSource>> open_bare_source(const Options::Clock& opti
   if (options.source == "simulated") {
     return std::unique_ptr<ClockSource>(std::make_unique<RehearsalSource>());
   }
+  if (options.source == "chrony") {
+    // Whatever the kernel was told: chronyd itself says how far off it is.
+    SystemClockOptions kernel{.trust_unsynchronized = true,
+                              .assumed_error_ns = 0,
+                              .default_tai_offset_s = static_cast<int>(options.tai_offset_s)};
+    return std::unique_ptr<ClockSource>(std::make_unique<ChronySource>(
+        std::make_unique<SystemClockSource>(kernel),
+        ChronyOptions{.port = static_cast<std::uint16_t>(options.chrony_port)}));
+  }
   return std::unique_ptr<ClockSource>(std::make_unique<SystemClockSource>(
       SystemClockOptions{.trust_unsynchronized = options.trust_unsynchronized,
                          .assumed_error_ns = options.assumed_error_ns,
@@ -48,7 +58,8 @@ Result<std::unique_ptr<ClockSource>> open_bare_source(const Options::Clock& opti
 
 Result<std::unique_ptr<ClockSource>> open_clock_source(const Options::Clock& options) {
   Result<std::unique_ptr<ClockSource>> source = open_bare_source(options);
-  if (!source.ok() || options.ptp4l_socket.empty() || options.source == "simulated") return source;
+  const bool kept_by_ptp4l = options.source == "phc" || options.source == "system";
+  if (!source.ok() || options.ptp4l_socket.empty() || !kept_by_ptp4l) return source;
   return std::unique_ptr<ClockSource>(std::make_unique<Ptp4lSource>(
       std::move(source).value(), Ptp4lOptions{.socket_path = options.ptp4l_socket,
                                               .free_running = options.ptp4l_free_running}));

@@ -140,8 +140,12 @@ std::vector<OptionRow> table_rows() {
 std::vector<OptionRow> clock_rows() {
   return {
       {"clock.source",
-       Choice{DRIFTLOCK_FIELD(std::string, clock.source), "system", {"system", "phc", "simulated"}},
-       "`system`: the kernel's clock, with the errors that its NTP state admits. `phc`: a PTP "
+       Choice{DRIFTLOCK_FIELD(std::string, clock.source),
+              "system",
+              {"system", "chrony", "phc", "simulated"}},
+       "`system`: the kernel's clock, with the errors that its NTP state admits. `chrony`: the "
+       "same "
+       "clock, with the errors that chronyd's tracking report admits. `phc`: a PTP "
        "hardware clock kept by ptp4l. `simulated`: a clock that means nothing outside this process "
        "and whose faults can be set through the admin socket, to rehearse them."},
       {"clock.phc_device",
@@ -154,6 +158,8 @@ std::vector<OptionRow> clock_rows() {
        DRIFTLOCK_NUMBER(clock.phc_to_tai_ns, 0, -1'000'000 * kMillion, 1'000'000 * kMillion),
        "phc: added to the device's time to get TAI; 0 under PTP, 37000000000 where it is kept in "
        "UTC."},
+      {"clock.chrony_port", DRIFTLOCK_NUMBER(clock.chrony_port, 323, 1, 65'535),
+       "chrony: chronyd's command port (its `cmdport`) on 127.0.0.1."},
       {"clock.interval_ms", DRIFTLOCK_NUMBER(clock.interval_ms, 100, 1, 60'000),
        "Time between two samples of the source."},
       {"clock.worst_case_drift_ppb",

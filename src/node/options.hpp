@@ -51,6 +51,7 @@ struct Options {
     std::string phc_device;
     std::int64_t phc_max_error_ns = 0;
     std::int64_t phc_to_tai_ns = 0;
+    std::int64_t chrony_port = 0;
     std::int64_t interval_ms = 0;
     std::int64_t worst_case_drift_ppb = 0;
     std::int64_t tolerance_ppb = 0;

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <Eigen/Core>
 #include <cmath>
 #include <random>
 
@@ -18,6 +19,37 @@ TEST(Kalman, PredictMovesOffsetByFrequencyAndDrift) {
   // F P F' of a unit covariance.
   EXPECT_DOUBLE_EQ(filter.covariance(0, 0), 1.0 + 16.0 + 64.0);
   EXPECT_DOUBLE_EQ(filter.covariance(0, 1), 4.0 + 8.0 * 4.0);
+}
+
+// The filter is written out by hand for its few states; here are the textbook's matrices.
+TEST(Kalman, IsWhatTheMatricesSay) {
+  using Matrix = Eigen::Matrix3d;
+  const double t = 1.5;
+  const double r = 4.0;
+  KalmanFilter<3> filter;
+  filter.reset({1.0, 2.0, 3.0}, {5.0, 6.0, 7.0});
+  Eigen::Vector3d x(1.0, 2.0, 3.0);
+  Matrix p = Eigen::Vector3d(5.0, 6.0, 7.0).asDiagonal();
+  Matrix f = Matrix::Identity();
+  f(0, 1) = f(1, 2) = t;
+  f(0, 2) = t * t / 2;
+  for (const double z : {4.0, 30.0, -8.0}) {
+    filter.predict(t, {0.3, 0.2, 0.1});
+    KalmanFilter<3> noise_alone;
+    noise_alone.predict(t, {0.3, 0.2, 0.1});
+    x = (f * x).eval();
+    p = (f * p * f.transpose()).eval();
+    for (int i = 0; i < 9; ++i) p(i / 3, i % 3) += noise_alone.covariance(i / 3, i % 3);
+    const Eigen::Vector3d gain = p.col(0) / (p(0, 0) + r);
+    x += gain * (z - x(0));
+    const Matrix a = Matrix::Identity() - gain * Eigen::RowVector3d(1.0, 0.0, 0.0);
+    p = (a * p * a.transpose() + r * gain * gain.transpose()).eval();
+    filter.update(filter.innovation(z, r), r);
+    for (int i = 0; i < 3; ++i) {
+      EXPECT_NEAR(filter.state(i), x(i), 1e-9);
+      for (int j = 0; j < 3; ++j) EXPECT_NEAR(filter.covariance(i, j), p(i, j), 1e-9);
+    }
+  }
 }
 
 // Continuous noise: two half steps add up to one whole step.

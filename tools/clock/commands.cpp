@@ -100,7 +100,10 @@ void add_record(CLI::App& clock, const ChooseClockCommand& choose) {
   auto options = std::make_shared<RecordOptions>();
   CLI::App* app = clock.add_subcommand("record", "write the samples of this machine's source");
   app->fallthrough();
-  app->add_option("--source", options->source, "system, or phc:/dev/ptpN")->capture_default_str();
+  app->add_option("--ptp4l-events", options->ptp4l_events,
+                  "also ptp4l's event timestamps: the path in its slave_event_monitor");
+  app->add_option("--source", options->source, "system, chrony, or phc:/dev/ptpN")
+      ->capture_default_str();
   app->add_option("--interval", options->interval_s, "seconds between samples")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();

@@ -4,8 +4,11 @@
 #include <cstdio>
 #include <ctime>
 #include <memory>
+#include <vector>
 
+#include "hw/chrony_source.hpp"
 #include "hw/phc_source.hpp"
+#include "hw/ptp4l_events.hpp"
 #include "hw/system_clock_source.hpp"
 #include "hw/tick_counter.hpp"
 
@@ -24,6 +27,12 @@ Result<std::unique_ptr<ClockSource>> open_source(const std::string& name) {
     SystemClockOptions options;
     options.trust_unsynchronized = true;
     return std::unique_ptr<ClockSource>(std::make_unique<SystemClockSource>(options));
+  }
+  if (name == "chrony") {
+    SystemClockOptions kernel;
+    kernel.trust_unsynchronized = true;
+    return std::unique_ptr<ClockSource>(std::make_unique<ChronySource>(
+        std::make_unique<SystemClockSource>(kernel), ChronyOptions{}));
   }
   if (name.rfind("phc:", 0) != 0) return Error{"no such source: " + name};
   PhcOptions options;
@@ -50,6 +59,24 @@ void write_sample(std::FILE* out, const ClockSample& sample) {
   std::fflush(out);
 }
 
+// As comments, so that whoever reads samples passes them by.
+void write_events(std::FILE* out, Ptp4lEvents* source, std::vector<Ptp4lEvent>& events) {
+  if (source == nullptr) return;
+  events.clear();
+  source->drain(events);
+  for (const Ptp4lEvent& event : events) {
+    std::fprintf(out, "# ptp %s %u %lld %lld %.3f\n",
+                 event.kind == Ptp4lEvent::Kind::kSync ? "sync" : "delay", event.sequence,
+                 static_cast<long long>(event.sent_ns), static_cast<long long>(event.received_ns),
+                 event.correction_ns);
+  }
+}
+
+Result<std::unique_ptr<Ptp4lEvents>> open_events(const std::string& path) {
+  if (path.empty()) return std::unique_ptr<Ptp4lEvents>();
+  return Ptp4lEvents::listen(path);
+}
+
 }  // namespace
 
 int record_command(const RecordOptions& options) {
@@ -58,6 +85,12 @@ int record_command(const RecordOptions& options) {
     std::fprintf(stderr, "driftlock clock record: %s\n", source.error().message.c_str());
     return 2;
   }
+  auto monitor = open_events(options.ptp4l_events);
+  if (!monitor.ok()) {
+    std::fprintf(stderr, "driftlock clock record: %s\n", monitor.error().message.c_str());
+    return 2;
+  }
+  std::vector<Ptp4lEvent> events;
   std::FILE* out = options.out == "-" ? stdout : std::fopen(options.out.c_str(), "w");
   if (out == nullptr) {
     std::fprintf(stderr, "driftlock clock record: cannot write %s\n", options.out.c_str());
@@ -74,6 +107,7 @@ int record_command(const RecordOptions& options) {
   for (int n = 0; interrupted == 0 && (options.count == 0 || n < options.count); ++n) {
     if (n > 0) pause_for(options.interval_s);
     if (interrupted != 0) break;
+    write_events(out, monitor.value().get(), events);
     const auto sample = source.value()->sample();
     if (sample.ok()) {
       write_sample(out, sample.value());

@@ -7,7 +7,8 @@
 namespace driftlock::cli {
 
 struct RecordOptions {
-  std::string source = "system";  // system, or phc:/dev/ptpN
+  std::string ptp4l_events;       // where ptp4l sends its event timestamps; empty: not recorded
+  std::string source = "system";  // system, chrony, or phc:/dev/ptpN
   double interval_s = 1.0;
   int count = 0;  // 0: until interrupted
   std::string out = "-";

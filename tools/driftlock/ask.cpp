@@ -172,9 +172,9 @@ int clock_by_admin(const Settings& settings, const Report& report) {
 
 }  // namespace
 
-int clock_command(const Settings& settings, const Report& report) {
-  if (!settings.by_protocol) return clock_by_admin(settings, report);
-  Signals signals;
+namespace {
+
+int clock_by_protocol(const Settings& settings, const Report& report, Signals& signals) {
   Connection connection = connect(settings, signals);
   if (!connection.client) {
     return report.fail(connection.exit_code, "no_session", connection.message);
@@ -202,6 +202,20 @@ int clock_command(const Settings& settings, const Report& report) {
                     "\nthis machine's system clock is off it by " + format_duration(way.offset_ns) +
                     " +- " + format_duration(way.offset_error_ns));
   return kExitOk;
+}
+
+}  // namespace
+
+// With --watch a line at each interval until a signal, also while the node does not answer.
+int clock_command(const Settings& settings, const Report& report) {
+  Signals signals;
+  while (true) {
+    const int code = settings.by_protocol ? clock_by_protocol(settings, report, signals)
+                                          : clock_by_admin(settings, report);
+    if (!settings.watch) return code;
+    const auto signal = signals.wait(settings.interval_ns);
+    if (signal && ends_program(signal->number)) return kExitOk;
+  }
 }
 
 int ping_command(const Settings& settings, const Report& report) {

@@ -49,7 +49,9 @@ struct Settings {
   std::uint32_t count = 5;
   bool waiting = false;
   bool by_protocol = false;
-  std::string name = "client";  // keygen
+  bool watch = false;
+  Nanoseconds interval_ns = kSecond;  // between two looks
+  std::string name = "client";        // keygen
 };
 
 // Settings that the file states replace the defaults. A file that is not there states nothing,
