@@ -62,7 +62,7 @@ Engine::Engine(const EngineOptions& options, const Keyring& keyring,
     : options_(options),
       keyring_(keyring),
       sessions_(options.sessions, options.epoch, memory),
-      locks_(options.locks, memory),
+      locks_(options.locks, options.sessions.sessions_max, memory),
       namespaces_(options.namespaces, memory),
       session_timers_(options.sessions.sessions_max, memory),
       wait_timers_(options.locks.claims_max, memory),
@@ -112,7 +112,7 @@ std::uint64_t Engine::prefetch(std::uint32_t session, const Request& request) co
   sessions_.prefetch_slot(session, request.slot);
   if (!names_lock(request)) return 0;
   const std::uint64_t hash = locks_.hash(name_of(request));
-  locks_.prefetch_index(hash);
+  locks_.prefetch_index(hash, sessions_.at(session).claims);
   return hash;
 }
 

@@ -96,15 +96,13 @@ class Engine {
                                      const RequestContext& context);
 
   // The key's hash where the request names a lock, 0 otherwise. Fetches as it goes: call prefetch()
-  // for a burst, then prefetch_lock() for it, then prefetch_neighbours() for it, then handle().
+  // for a burst, then prefetch_lock() for it, then prefetch_place() for it, then handle().
   [[nodiscard]] std::uint64_t prefetch(std::uint32_t session, const wire::Request& request) const;
-  void prefetch_lock(std::uint64_t key_hash) const {
-    if (key_hash != 0) locks_.prefetch_lock(key_hash);
+  void prefetch_lock(std::uint32_t session, std::uint64_t key_hash) const {
+    if (key_hash != 0) locks_.prefetch_lock(key_hash, sessions_.at(session).claims);
   }
-  void prefetch_neighbours(std::uint32_t session, std::uint64_t key_hash) const {
-    if (key_hash != 0) {
-      locks_.prefetch_neighbours(key_hash, sessions_.at(session).claims_head);
-    }
+  void prefetch_place(std::uint64_t key_hash) const {
+    if (key_hash != 0) locks_.prefetch_place(key_hash);
   }
   // One request of an authenticated datagram of that session. key_hash: prefetch()'s.
   // Its answer is written to `reply`, all of it.
@@ -136,8 +134,7 @@ class Engine {
   std::uint32_t visit_locks(std::uint32_t cursor, std::uint32_t records, Visit&& visit) const {
     const std::uint32_t end = cursor + std::min(records, locks_.locks_max() - cursor);
     for (; cursor < end; ++cursor) {
-      const Lock& lock = locks_.lock(cursor);
-      if (lock.permits_used != 0 || lock.waiters_head != kNil) visit(cursor);
+      if (locks_.in_use(cursor)) visit(cursor);
     }
     return cursor;
   }
@@ -255,7 +252,8 @@ class Engine {
   [[nodiscard]] wire::Status may_grant(const ClockReading& now) const;
   [[nodiscard]] std::uint32_t find_or_create(std::uint64_t key_hash, const LockName& name,
                                              std::uint16_t size, wire::Status& why_not);
-  void forget_if_idle(std::uint32_t lock);
+  // key_hash: 0 where it is not at hand.
+  void forget_if_idle(std::uint32_t lock, std::uint64_t key_hash = 0);
   [[nodiscard]] wire::Status reenter(std::uint32_t claim, std::uint16_t permits);
   [[nodiscard]] std::uint32_t wait_for(std::uint32_t lock, std::uint32_t session,
                                        std::uint16_t permits, WaitKind kind, std::uint8_t slot,
@@ -265,7 +263,7 @@ class Engine {
                                     std::uint16_t permits, std::uint32_t predicted_release_us,
                                     Nanoseconds now_ns);
   // Takes the claim away; whoever waits behind it and now fits is granted.
-  void give_back(std::uint32_t claim, const ClockReading& now);
+  void give_back(std::uint32_t claim, const ClockReading& now, std::uint64_t key_hash = 0);
   void give_back_token(std::uint32_t session, std::uint64_t token, const ClockReading& now);
   void take_over(std::uint32_t lock, std::uint32_t by_session);
   void serve_waiters(std::uint32_t lock, const ClockReading& now);

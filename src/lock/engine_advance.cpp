@@ -33,7 +33,7 @@ bool Engine::grant_in_advance(std::uint64_t key_hash, const LockName& name,
   Status why_not = Status::kOk;
   const std::uint32_t lock = find_or_create(key_hash, name, kRwPermits, why_not);
   if (lock == kNil) return false;
-  const bool free = locks_.lock(lock).permits_used == 0 && locks_.lock(lock).waiters_head == kNil;
+  const bool free = locks_.idle(lock);
   const std::uint32_t claim =
       free ? grant(lock, session_index, kRwPermits, 0, now.tai.middle()) : kNil;
   if (claim == kNil) {
@@ -78,7 +78,7 @@ void Engine::use_advance(std::uint32_t claim, LockEvent::Kind kind, Nanoseconds 
                          const ClockReading& now) {
   Claim& holder = locks_.claim(claim);
   const Advance advance = advance_of(holder);
-  const std::uint64_t key_hash = locks_.hash_of(holder.lock);
+  const std::uint64_t key_hash = locks_.hash_of(locks_.lock_of(claim));
   free_advance(claim);
   const bool crossed = kind == LockEvent::Kind::kCrossed;
   const Nanoseconds now_ns = now.tai.middle();
@@ -92,7 +92,7 @@ void Engine::use_advance(std::uint32_t claim, LockEvent::Kind kind, Nanoseconds 
 
 void Engine::return_advance(std::uint32_t claim, const ClockReading& now) {
   const Advance advance = advance_of(locks_.claim(claim));
-  const std::uint64_t key_hash = locks_.hash_of(locks_.claim(claim).lock);
+  const std::uint64_t key_hash = locks_.hash_of(locks_.lock_of(claim));
   const bool called = advance.recalled_ns != kLongAgo;
   gauges_.advances_returned.add();
   tell(LockEvent::Kind::kReturned, key_hash, locks_.claim(claim).session, now, 0,
@@ -138,7 +138,7 @@ void Engine::cross(std::uint32_t claim, std::uint16_t permits, std::uint32_t pre
   const Nanoseconds since_ns = now.tai.middle() - advance_of(locks_.claim(claim)).freed_ns;
   use_advance(claim, LockEvent::Kind::kCrossed, since_ns, now);
   locks_.claim(claim).predicted_release_us = predicted_release_us;
-  const std::uint32_t lock = locks_.claim(claim).lock;
+  const std::uint32_t lock = locks_.lock_of(claim);
   end_try(lock, now);
   if (permits == kRwPermits) return;
   locks_.change_permits(claim, permits);
@@ -146,7 +146,7 @@ void Engine::cross(std::uint32_t claim, std::uint16_t permits, std::uint32_t pre
 }
 
 void Engine::end_try(std::uint32_t lock, const ClockReading& now) {
-  const std::uint32_t head = locks_.lock(lock).waiters_head;
+  const std::uint32_t head = locks_.first_waiter(lock);
   if (head == kNil || locks_.claim(head).wait_kind() != WaitKind::kTry) return;
   end_wait(head, Status::kBusy, now, true);
 }
@@ -156,7 +156,7 @@ std::uint32_t Engine::holder_named(std::uint32_t session_index, const Request& r
   if (key_hash == 0) return kNil;
   const std::uint32_t lock = locks_.find(key_hash, name_of(request));
   if (lock == kNil) return kNil;
-  return locks_.holder_of(lock, session_index, sessions_.at(session_index).claims_head,
+  return locks_.holder_of(lock, session_index, sessions_.at(session_index).claims,
                           request.argument);
 }
 
@@ -170,7 +170,7 @@ void Engine::keep(std::uint32_t session_index, const Request& request, std::uint
   if (locks_.claim(claim).in_advance()) {
     use_advance(claim, LockEvent::Kind::kUsed, Nanoseconds{request.used_after_us()} * kMicrosecond,
                 context.now);
-    end_try(locks_.claim(claim).lock, context.now);
+    end_try(locks_.lock_of(claim), context.now);
   }
   const wire::Grant grant = grant_of(claim, key_hash);
   slot.token = grant.token;
@@ -193,15 +193,15 @@ void Engine::give_back_unused(std::uint32_t session_index, const Request& reques
 bool Engine::write_advance(const PushRef& ref, Push& push) const {
   const Advance& advance = advances_[ref.sequence];
   if (advance.claim == kNil || advance.token != ref.token) return false;
-  const Claim& holder = locks_.claim(advance.claim);
+  const std::uint32_t lock = locks_.lock_of(advance.claim);
   push.reply = Reply{};
   push.reply.op = ref.notice;
   push.reply.token = advance.token;
   push.reply.lease_end_ns = advance.end_ns;
-  push.reply.ticket = grant_of(advance.claim, locks_.hash_of(holder.lock)).ticket;
+  push.reply.ticket = grant_of(advance.claim, locks_.hash_of(lock)).ticket;
   std::array<std::uint8_t, wire::kKeyBytesMax> key{};
-  std::uint16_t namespace_id = 0;
-  const std::size_t length = locks_.keys().copy(holder.lock, namespace_id, key);
+  const std::uint16_t namespace_id = locks_.namespace_of(lock);
+  const std::size_t length = locks_.copy_key(lock, key);
   wire::More& name = push.more[0];
   name = wire::More{};
   name.body[0] = static_cast<std::uint8_t>(namespace_id & 0xFF);
@@ -218,7 +218,7 @@ Nanoseconds Engine::held_before(std::uint32_t session_index, std::uint8_t slot_i
   if (slot_index >= sessions_.at(session_index).slot_count) return 0;
   const Slot& slot = sessions_.slot(session_index, slot_index);
   if (slot.state != SlotState::kWaiting || slot.op == Op::kAcquireGroup) return 0;
-  const std::uint32_t holder = locks_.first_holder(locks_.claim(slot.claim).lock);
+  const std::uint32_t holder = locks_.first_holder(locks_.lock_of(slot.claim));
   if (holder == kNil) return 0;
   return Nanoseconds{wrapped_us(now.tai.middle()) - locks_.claim(holder).since_us} * kMicrosecond;
 }
@@ -249,14 +249,14 @@ void Engine::tell(LockEvent::Kind kind, std::uint64_t key_hash, std::uint32_t se
 // The lock is about to be forgotten: its name goes along.
 void Engine::tell_freed(std::uint32_t lock, const ClockReading& now) {
   if (events_.empty() || locks_.lock(lock).permits_max != kRwPermits ||
-      namespaces_.advance_hit_min(locks_.keys().namespace_of(lock)) <= 0.0 ||
+      namespaces_.advance_hit_min(locks_.namespace_of(lock)) <= 0.0 ||
       event_tail_ - event_head_ == events_.size()) {
     return;
   }
   tell(LockEvent::Kind::kFreed, locks_.hash_of(lock), kNil, now);
   LockEvent& event = events_[(event_tail_ - 1) & (events_.size() - 1)];
-  event.key_length =
-      static_cast<std::uint8_t>(locks_.keys().copy(lock, event.namespace_id, event.key));
+  event.namespace_id = locks_.namespace_of(lock);
+  event.key_length = static_cast<std::uint8_t>(locks_.copy_key(lock, event.key));
 }
 
 // Who asks while it is granted in advance is told of once that is known to be used or not: which of

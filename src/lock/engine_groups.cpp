@@ -52,14 +52,14 @@ wire::Status Engine::check_group(std::uint32_t session_index, std::span<const Gr
     if (lock == kNil) continue;
     const Lock& state = locks_.lock(lock);
     if (state.permits_max != kRwPermits) return Status::kModeConflict;
-    const std::uint32_t own = locks_.holder_of(lock, session_index, session.claims_head);
+    const std::uint32_t own = locks_.holder_of(lock, session_index, session.claims);
     if (own != kNil && !locks_.claim(own).in_advance()) return Status::kModeConflict;
     if (own != kNil) {  // its client has given it up for this
       return_advance(own, now);
       continue;
     }
     const bool free =
-        state.waiters_head == kNil && state.permits_used + member.permits <= state.permits_max;
+        !locks_.has_waiters(lock) && state.permits_used + member.permits <= state.permits_max;
     if (!free && !may_wait) {
       recall(lock, session_index, now);  // so that the next try finds it free
       return Status::kBusy;
@@ -112,7 +112,7 @@ bool Engine::join_group(Group& group, std::uint32_t group_index, const GroupMemb
   const Lock& state = locks_.lock(lock);
   const std::uint32_t predicted = engine_internal::predicted_us(request.predicted_release_ns);
   const bool free =
-      state.waiters_head == kNil && state.permits_used + member.permits <= state.permits_max;
+      !locks_.has_waiters(lock) && state.permits_used + member.permits <= state.permits_max;
   const bool granted = free && may_grant(context.now) == Status::kOk;
   const std::uint32_t claim =
       granted ? grant(lock, group.session, member.permits, predicted, context.now.tai.middle())
@@ -142,7 +142,7 @@ void Engine::member_granted(std::uint32_t group_index, std::uint32_t wait, std::
   *at = holder;
   locks_.claim(holder).depth = 0;
   group.grants[static_cast<std::size_t>(at - members.begin())] =
-      grant_of(holder, locks_.hash_of(locks_.claim(holder).lock));
+      grant_of(holder, locks_.hash_of(locks_.lock_of(holder)));
   if (--group.pending != 0) return;
   Slot& slot = sessions_.slot(group.session, group.slot);
   complete_group(group, slot);
@@ -160,7 +160,7 @@ void Engine::end_group(std::uint32_t group_index, Status status, const ClockRead
   free_group(group_index);
   for (std::size_t i = 0; i < group.count; ++i) {
     const std::uint32_t claim = group.claims[i];
-    const std::uint32_t lock = locks_.claim(claim).lock;
+    const std::uint32_t lock = locks_.lock_of(claim);
     if (locks_.claim(claim).holds()) {
       give_back(claim, now);
     } else {

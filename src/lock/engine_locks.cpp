@@ -70,9 +70,10 @@ std::uint32_t Engine::find_or_create(std::uint64_t key_hash, const LockName& nam
   return created;
 }
 
-void Engine::forget_if_idle(std::uint32_t lock) {
-  const std::uint16_t namespace_id = locks_.keys().namespace_of(lock);
-  if (locks_.erase_if_idle(lock)) namespaces_.erased(namespace_id);
+void Engine::forget_if_idle(std::uint32_t lock, std::uint64_t key_hash) {
+  if (!locks_.idle(lock)) return;
+  namespaces_.erased(locks_.namespace_of(lock));
+  locks_.erase(lock, key_hash != 0 ? key_hash : locks_.hash_of(lock));
 }
 
 void Engine::acquire(std::uint32_t session_index, const Request& request, std::uint64_t key_hash,
@@ -104,11 +105,11 @@ void Engine::acquire(std::uint32_t session_index, const Request& request, std::u
   Session& session = sessions_.at(session_index);
   const Lock& state = locks_.lock(lock);
   const std::uint32_t held =
-      size == kRwPermits ? locks_.holder_of(lock, session_index, session.claims_head) : kNil;
+      size == kRwPermits ? locks_.holder_of(lock, session_index, session.claims) : kNil;
   if (held == kNil) tell_asked(key_hash, lock, session_index, context.now);
   if (held == kNil && take_it_over && granting == Status::kOk) take_over(lock, session_index);
   const bool free = state.permits_used + wanted <= state.permits_max &&
-                    (state.waiters_head == kNil || take_it_over);
+                    (!locks_.has_waiters(lock) || take_it_over);
   const std::uint32_t advance = advance_on(lock);
   if (held != kNil && held == advance) {
     cross(held, wanted, predicted_us(request.predicted_release_ns), context.now);
@@ -123,7 +124,7 @@ void Engine::acquire(std::uint32_t session_index, const Request& request, std::u
     slot.status = claim == kNil ? Status::kFull : Status::kOk;
     if (claim != kNil) set_grant(slot, grant_of(claim, key_hash));
     if (claim != kNil) tell(LockEvent::Kind::kGranted, key_hash, session_index, context.now);
-  } else if (request.argument == 0 && (advance == kNil || state.waiters_head != kNil)) {
+  } else if (request.argument == 0 && (advance == kNil || locks_.has_waiters(lock))) {
     slot.status = Status::kBusy;
   } else {
     // Who only tries waits for the answer of who has it in advance.
@@ -138,7 +139,7 @@ void Engine::acquire(std::uint32_t session_index, const Request& request, std::u
   if (slot.status == Status::kOk && slot.state == SlotState::kAnswered) {
     extend_lease(session, context);
   }
-  forget_if_idle(lock);
+  forget_if_idle(lock, key_hash);
 }
 
 wire::Status Engine::reenter(std::uint32_t claim, std::uint16_t permits) {
@@ -154,7 +155,7 @@ std::uint32_t Engine::grant(std::uint32_t lock, std::uint32_t session_index, std
                             std::uint32_t predicted_release_us, Nanoseconds now_ns) {
   Session& session = sessions_.at(session_index);
   const std::uint32_t claim =
-      locks_.add_holder(lock, session_index, session.claims_head, permits, next_token_);
+      locks_.add_holder(lock, session_index, session.claims, permits, next_token_);
   if (claim == kNil) return kNil;
   ++next_token_;
   ++holders_;
@@ -167,8 +168,8 @@ std::uint32_t Engine::wait_for(std::uint32_t lock, std::uint32_t session_index,
                                std::uint16_t permits, WaitKind kind, std::uint8_t slot,
                                Nanoseconds wait_ns, std::uint32_t predicted_release_us,
                                const ClockReading& now) {
-  const std::uint32_t claim = locks_.add_waiter(
-      lock, session_index, sessions_.at(session_index).claims_head, permits, kind);
+  const std::uint32_t claim =
+      locks_.add_waiter(lock, session_index, sessions_.at(session_index).claims, permits, kind);
   if (claim == kNil) return kNil;
   Claim& waiter = locks_.claim(claim);
   waiter.slot = slot;
@@ -190,7 +191,7 @@ void Engine::take_over(std::uint32_t lock, std::uint32_t by_session) {
     if (holder.session != by_session && holder.depth != 0) {
       queue_push({holder.token, holder.session, 0, wire::kNoSlot});
       if (holder.in_advance()) free_advance(i);
-      locks_.remove_claim(i, sessions_.at(holder.session).claims_head);
+      locks_.remove_claim(i, sessions_.at(holder.session).claims);
       --holders_;
       gauges_.take_overs.add();
     }
@@ -207,12 +208,10 @@ void Engine::release(std::uint32_t session_index, const Request& request, std::u
   Session& session = sessions_.at(session_index);
   const std::uint32_t lock = locks_.find(key_hash, name_of(request));
   const std::uint32_t claim =
-      lock == kNil ? kNil
-                   : locks_.holder_of(lock, session_index, session.claims_head, request.argument);
+      lock == kNil ? kNil : locks_.holder_of(lock, session_index, session.claims, request.argument);
   if (claim == kNil || locks_.claim(claim).depth == 0) {
-    const bool under_another_token =
-        claim == kNil && lock != kNil &&
-        locks_.holder_of(lock, session_index, session.claims_head) != kNil;
+    const bool under_another_token = claim == kNil && lock != kNil &&
+                                     locks_.holder_of(lock, session_index, session.claims) != kNil;
     slot.status = under_another_token ? Status::kStaleToken : Status::kNotHeld;
     return;
   }
@@ -235,7 +234,7 @@ void Engine::release(std::uint32_t session_index, const Request& request, std::u
     --holder.depth;
   } else {
     after_used_ = used;
-    give_back(claim, context.now);
+    give_back(claim, context.now, key_hash);
     after_used_ = false;
   }
 }
@@ -251,8 +250,7 @@ void Engine::convert(std::uint32_t session_index, const Request& request, std::u
   Session& session = sessions_.at(session_index);
   const std::uint32_t lock = locks_.find(key_hash, name_of(request));
   const std::uint32_t index =
-      lock == kNil ? kNil
-                   : locks_.holder_of(lock, session_index, session.claims_head, request.argument);
+      lock == kNil ? kNil : locks_.holder_of(lock, session_index, session.claims, request.argument);
   if (index == kNil || locks_.claim(index).depth == 0) {
     slot.status = Status::kNotHeld;
     return;
@@ -267,7 +265,7 @@ void Engine::convert(std::uint32_t session_index, const Request& request, std::u
     use_advance(index, LockEvent::Kind::kUsed, 0, context.now);
   }
   Claim& holder = locks_.claim(index);
-  const std::uint32_t head = locks_.lock(lock).waiters_head;
+  const std::uint32_t head = locks_.first_waiter(lock);
   if (wanted <= holder.permits) {
     locks_.change_permits(index, wanted);
   } else if (locks_.lock(lock).permits_used == holder.permits) {
@@ -355,8 +353,8 @@ void Engine::cancel(std::uint32_t session_index, const Request& request, Slot& s
 
 void Engine::give_back_token(std::uint32_t session_index, std::uint64_t token,
                              const ClockReading& now) {
-  for (std::uint32_t i = sessions_.at(session_index).claims_head; i != kNil;
-       i = locks_.claim(i).session_next) {
+  for (std::uint32_t i = locks_.last_of_session(sessions_.at(session_index).claims); i != kNil;
+       i = locks_.next_of_session(i)) {
     Claim& holder = locks_.claim(i);
     if (holder.token != token) continue;
     if (holder.depth > 1) {
@@ -368,8 +366,8 @@ void Engine::give_back_token(std::uint32_t session_index, std::uint64_t token,
   }
 }
 
-void Engine::give_back(std::uint32_t claim, const ClockReading& now) {
-  const std::uint32_t lock = locks_.claim(claim).lock;
+void Engine::give_back(std::uint32_t claim, const ClockReading& now, std::uint64_t key_hash) {
+  const std::uint32_t lock = locks_.lock_of(claim);
   const Claim& holder = locks_.claim(claim);
   const bool unused = holder.in_advance();
   if (unused) {
@@ -378,13 +376,12 @@ void Engine::give_back(std::uint32_t claim, const ClockReading& now) {
     tell(LockEvent::Kind::kReleased, locks_.hash_of(lock), holder.session, now,
          Nanoseconds{wrapped_us(now.tai.middle()) - holder.since_us} * kMicrosecond);
   }
-  locks_.remove_claim(claim, sessions_.at(holder.session).claims_head);
+  locks_.remove_claim(claim, sessions_.at(holder.session).claims);
   --holders_;
   serve_waiters(lock, now);
   // Not after a grant in advance that nobody used: it would be made again and again.
-  const Lock& state = locks_.lock(lock);
-  if (!unused && state.permits_used == 0 && state.waiters_head == kNil) tell_freed(lock, now);
-  forget_if_idle(lock);
+  if (!unused && locks_.idle(lock)) tell_freed(lock, now);
+  forget_if_idle(lock, key_hash);
 }
 
 bool Engine::head_fits(std::uint32_t lock, std::uint32_t head) const {
@@ -393,15 +390,15 @@ bool Engine::head_fits(std::uint32_t lock, std::uint32_t head) const {
   std::uint32_t used = state.permits_used;
   if (waiter.wait_kind() == WaitKind::kUpgrade) {
     const std::uint32_t own =
-        locks_.holder_of(lock, waiter.session, sessions_.at(waiter.session).claims_head);
+        locks_.holder_of(lock, waiter.session, sessions_.at(waiter.session).claims);
     if (own != kNil) used -= locks_.claim(own).permits;
   }
   return used + waiter.permits <= state.permits_max;
 }
 
 void Engine::serve_waiters(std::uint32_t lock, const ClockReading& now) {
-  while (locks_.lock(lock).waiters_head != kNil) {
-    const std::uint32_t head = locks_.lock(lock).waiters_head;
+  while (locks_.has_waiters(lock)) {
+    const std::uint32_t head = locks_.first_waiter(lock);
     const Claim waiter = locks_.claim(head);
     if (sessions_.at(waiter.session).state != SessionState::kActive) {
       // Nobody may wait for the dead; their own end would come to it later.
@@ -428,7 +425,7 @@ void Engine::grant_head(std::uint32_t lock, std::uint32_t head, const ClockReadi
   Slot& slot = sessions_.slot(waiter.session, waiter.slot);
   const std::uint32_t group = waiter.wait_kind() == WaitKind::kGroup ? slot.claim : kNil;
   const std::uint32_t own = waiter.wait_kind() == WaitKind::kUpgrade
-                                ? locks_.holder_of(lock, waiter.session, session.claims_head)
+                                ? locks_.holder_of(lock, waiter.session, session.claims)
                                 : kNil;
   remove_wait(head);
   std::uint32_t claim = own;
@@ -441,7 +438,8 @@ void Engine::grant_head(std::uint32_t lock, std::uint32_t head, const ClockReadi
     DRIFTLOCK_ASSERT(claim != kNil);  // the waiter's own claim was freed just now
   }
   gauges_.grants_pushed.add();
-  tell_granted(waiter, locks_.hash_of(lock), now);
+  const std::uint64_t key_hash = locks_.hash_of(lock);
+  tell_granted(waiter, key_hash, now);
   if (group != kNil) {
     member_granted(group, head, claim);
     return;
@@ -449,13 +447,13 @@ void Engine::grant_head(std::uint32_t lock, std::uint32_t head, const ClockReadi
   slot.state = SlotState::kAnswered;
   slot.status = Status::kOk;
   slot.claim = kNil;
-  set_grant(slot, grant_of(claim, locks_.hash_of(lock)));
+  set_grant(slot, grant_of(claim, key_hash));
   queue_push({0, waiter.session, slot.sequence, waiter.slot});
 }
 
 void Engine::remove_wait(std::uint32_t claim) {
   wait_timers_.cancel(claim - locks_.locks_max());
-  locks_.remove_claim(claim, sessions_.at(locks_.claim(claim).session).claims_head);
+  locks_.remove_claim(claim, sessions_.at(locks_.claim(claim).session).claims);
   --waiters_;
 }
 
@@ -466,14 +464,15 @@ void Engine::end_wait(std::uint32_t claim, Status status, const ClockReading& no
     end_group(slot.claim, status, now, push);
     return;
   }
+  const std::uint32_t lock = locks_.lock_of(claim);
   const bool tried = waiter.wait_kind() == WaitKind::kTry && status == Status::kTimeout;
   remove_wait(claim);
   slot.state = SlotState::kAnswered;
   slot.status = tried ? Status::kBusy : status;
   slot.claim = kNil;
   if (push) queue_push({0, waiter.session, slot.sequence, waiter.slot});
-  serve_waiters(waiter.lock, now);  // those behind may fit now
-  forget_if_idle(waiter.lock);
+  serve_waiters(lock, now);  // those behind may fit now
+  forget_if_idle(lock);
 }
 
 void Engine::resume_stalled(const ClockReading& now) {

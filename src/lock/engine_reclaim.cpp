@@ -45,7 +45,7 @@ void Engine::reclaim(std::uint32_t session_index, const Request& request, std::u
     const bool in_the_way = locks_.lock(lock).permits_used + wanted > locks_.lock(lock).permits_max;
     if (holder.token == token || (in_the_way && holder.token < token)) {
       if (holder.token != token) queue_push({holder.token, holder.session, 0, wire::kNoSlot});
-      locks_.remove_claim(i, sessions_.at(holder.session).claims_head);
+      locks_.remove_claim(i, sessions_.at(holder.session).claims);
       --holders_;
     }
     i = next;
@@ -54,8 +54,7 @@ void Engine::reclaim(std::uint32_t session_index, const Request& request, std::u
     slot.status = Status::kStaleToken;
     return;
   }
-  const std::uint32_t claim =
-      locks_.add_holder(lock, session_index, session.claims_head, wanted, token);
+  const std::uint32_t claim = locks_.add_holder(lock, session_index, session.claims, wanted, token);
   if (claim == kNil) {
     slot.status = Status::kFull;
     forget_if_idle(lock);

@@ -163,9 +163,9 @@ void Engine::continue_ending(const ClockReading& now) {
   while (ending_count_ > 0) {
     const std::uint32_t session_index = ending_[ending_count_ - 1];
     const Session& session = sessions_.at(session_index);
-    while (session.claims_head != kNil) {
+    while (!session.claims.empty()) {
       if (budget-- == 0) return;
-      const std::uint32_t claim = session.claims_head;
+      const std::uint32_t claim = locks_.last_of_session(session.claims);
       if (locks_.claim(claim).holds()) {
         give_back(claim, now);
       } else {

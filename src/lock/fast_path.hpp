@@ -79,7 +79,7 @@ class FastPath {
   [[nodiscard]] const SecretKey* find_key(std::size_t index);
   void hash_keys(std::size_t index);
   void prefetch_locks(std::size_t index);
-  void prefetch_neighbours(std::size_t index);
+  void prefetch_places(std::size_t index);
   template <typename View>
   void serve(std::size_t index, const ClockReading& now, const View& view);
   void serve_open(Datagram& datagram, Pending& pending, const RequestContext& context);

@@ -30,7 +30,7 @@ std::size_t FastPath<P, C, O>::poll() {
   authenticate(received);
   for (std::size_t i = 0; i < received; ++i) hash_keys(i);
   for (std::size_t i = 0; i < received; ++i) prefetch_locks(i);
-  for (std::size_t i = 0; i < received; ++i) prefetch_neighbours(i);
+  for (std::size_t i = 0; i < received; ++i) prefetch_places(i);
   for (std::size_t i = 0; i < received; ++i) serve(i, now, view);
   send_outgoing();
 
@@ -113,16 +113,16 @@ void FastPath<P, C, O>::prefetch_locks(std::size_t index) {
   const Pending& pending = pending_[index];
   if (pending.reject != wire::Reject::kNone || pending.session == kNil) return;
   for (std::size_t op = 0; op < pending.header.op_count; ++op) {
-    engine_.prefetch_lock(pending.key_hashes[op]);
+    engine_.prefetch_lock(pending.session, pending.key_hashes[op]);
   }
 }
 
 template <Port P, Clock C, Observer O>
-void FastPath<P, C, O>::prefetch_neighbours(std::size_t index) {
+void FastPath<P, C, O>::prefetch_places(std::size_t index) {
   const Pending& pending = pending_[index];
   if (pending.reject != wire::Reject::kNone || pending.session == kNil) return;
   for (std::size_t op = 0; op < pending.header.op_count; ++op) {
-    engine_.prefetch_neighbours(pending.session, pending.key_hashes[op]);
+    engine_.prefetch_place(pending.key_hashes[op]);
   }
 }
 

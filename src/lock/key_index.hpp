@@ -1,5 +1,5 @@
-// KeyIndex: from a key's 32-bit hash to the numbers of the locks that may have it. A bucket is one
-// cache line of twelve entries with an 8-bit tag each, so that a look-up costs one memory access
+// KeyIndex: from a key's 64-bit hash to the numbers of the locks that may have it. A bucket is one
+// cache line of ten entries with a 16-bit tag each, so that a look-up costs one memory access
 // whatever the chain behind it in a simpler table would be; a full bucket goes on in an overflow
 // bucket. Owned by one lcore; nothing is allocated after construction.
 #pragma once
@@ -24,34 +24,31 @@ inline constexpr std::uint32_t kNil = 0xFFFFFFFF;  // no index
 class KeyIndex {
  public:
   KeyIndex(std::uint32_t entries_max, std::pmr::memory_resource* memory)
-      : primary_(std::bit_ceil(std::max<std::uint32_t>(entries_max / kPerBucketAimed, 1))),
-        buckets_(std::size_t{primary_} + primary_ / 4 + 8, memory) {
-    // Tags are the hash's top byte: no bucket number may reach into it.
-    DRIFTLOCK_ASSERT(primary_ <= (1U << 24));
+      : primary_(entries_max / kPerBucketAimed + 1),
+        buckets_(std::size_t{primary_} + primary_ / 8 + 8, memory) {
     for (std::uint32_t i = primary_; i < buckets_.size(); ++i) {
       buckets_[i].overflow = i + 1 < buckets_.size() ? i + 1 : kNil;
     }
     free_overflow_ = primary_;
   }
 
-  void prefetch(std::uint32_t hash) const { __builtin_prefetch(&buckets_[home(hash)]); }
+  void prefetch(std::uint64_t hash) const { __builtin_prefetch(&buckets_[home(hash)], 1); }
 
   // The first entry for which matches(entry) is true among those whose tag fits; kNil if none.
   template <typename Matches>
-  [[nodiscard]] std::uint32_t find(std::uint32_t hash, Matches&& matches) const {
+  [[nodiscard]] std::uint32_t find(std::uint64_t hash, Matches&& matches) const {
     for (std::uint32_t at = home(hash); at != kNil; at = buckets_[at].overflow) {
       const Bucket& bucket = buckets_[at];
       for (std::uint32_t mask = bucket.with_tag(tag(hash)); mask != 0; mask &= mask - 1) {
-        const std::uint32_t entry =
-            bucket.entries[static_cast<std::size_t>(std::countr_zero(mask))];
-        if (entry != kNil && matches(entry)) return entry;
+        const std::uint32_t entry = bucket.entries[place_of(mask)];
+        if (matches(entry)) return entry;
       }
     }
     return kNil;
   }
 
   // False where the bucket and all overflow buckets are full.
-  [[nodiscard]] bool insert(std::uint32_t hash, std::uint32_t entry) {
+  [[nodiscard]] bool insert(std::uint64_t hash, std::uint32_t entry) {
     std::uint32_t at = home(hash);
     while (!buckets_[at].put(entry, tag(hash))) {
       if (buckets_[at].overflow == kNil) {
@@ -67,13 +64,11 @@ class KeyIndex {
   }
 
   // The entry must be in the index, under this hash.
-  void erase(std::uint32_t hash, std::uint32_t entry) {
+  void erase(std::uint64_t hash, std::uint32_t entry) {
     std::uint32_t previous = kNil;
     for (std::uint32_t at = home(hash); at != kNil; previous = at, at = buckets_[at].overflow) {
       Bucket& bucket = buckets_[at];
-      const auto found = std::find(bucket.entries.begin(), bucket.entries.end(), entry);
-      if (found == bucket.entries.end()) continue;
-      *found = kNil;
+      if (!bucket.take_out(entry, tag(hash))) continue;
       if (previous != kNil && bucket.empty()) {
         buckets_[previous].overflow = bucket.overflow;
         bucket.overflow = free_overflow_;
@@ -87,47 +82,64 @@ class KeyIndex {
   [[nodiscard]] std::size_t bytes() const { return buckets_.size() * sizeof(Bucket); }
 
  private:
-  static constexpr std::size_t kEntries = 12;
-  static constexpr std::uint32_t kPerBucketAimed = 8;  // at most, when the table is full
+  static constexpr std::size_t kEntries = 10;
+  static constexpr std::uint32_t kPerBucketAimed = 6;  // at most, when the table is full
+  static constexpr std::uint16_t kVacant = 0;          // no entry's tag
+
+  static std::size_t place_of(std::uint32_t mask) {
+    return static_cast<std::size_t>(std::countr_zero(mask));
+  }
 
   struct alignas(64) Bucket {
-    std::array<std::uint32_t, kEntries> entries;
-    std::array<std::uint8_t, kEntries> tags;
+    std::array<std::uint16_t, kEntries> tags{};
     std::uint32_t overflow = kNil;  // next bucket of the chain, or of the free ones
-
-    Bucket() : tags{} { entries.fill(kNil); }
+    std::array<std::uint32_t, kEntries> entries{};
 
     // Bit i: tags[i] is `tag`.
-    [[nodiscard]] std::uint32_t with_tag(std::uint8_t tag) const {
+    [[nodiscard]] std::uint32_t with_tag(std::uint16_t tag) const {
 #if defined(__SSE2__)
-      const __m128i line = _mm_loadu_si128(reinterpret_cast<const __m128i*>(tags.data()));
-      const __m128i equal = _mm_cmpeq_epi8(line, _mm_set1_epi8(static_cast<char>(tag)));
-      return static_cast<std::uint32_t>(_mm_movemask_epi8(equal)) & ((1U << kEntries) - 1);
+      // The second comparison reads on into `overflow` and the entries: masked.
+      const auto* line = reinterpret_cast<const __m128i*>(this);
+      const __m128i wanted = _mm_set1_epi16(static_cast<short>(tag));
+      const __m128i low = _mm_cmpeq_epi16(_mm_load_si128(line), wanted);
+      const __m128i high = _mm_cmpeq_epi16(_mm_load_si128(line + 1), wanted);
+      const int bits = _mm_movemask_epi8(_mm_packs_epi16(low, high));
+      return static_cast<std::uint32_t>(bits) & ((1U << kEntries) - 1);
 #else
       std::uint32_t mask = 0;
       for (std::size_t i = 0; i < kEntries; ++i) mask |= std::uint32_t{tags[i] == tag} << i;
       return mask;
 #endif
     }
-    [[nodiscard]] bool put(std::uint32_t entry, std::uint8_t tag) {
-      const auto vacant = std::find(entries.begin(), entries.end(), kNil);
-      if (vacant == entries.end()) return false;
-      *vacant = entry;
-      tags[static_cast<std::size_t>(vacant - entries.begin())] = tag;
+    [[nodiscard]] bool put(std::uint32_t entry, std::uint16_t tag) {
+      const std::uint32_t vacant = with_tag(kVacant);
+      if (vacant == 0) return false;
+      entries[place_of(vacant)] = entry;
+      tags[place_of(vacant)] = tag;
       return true;
     }
+    [[nodiscard]] bool take_out(std::uint32_t entry, std::uint16_t tag) {
+      for (std::uint32_t mask = with_tag(tag); mask != 0; mask &= mask - 1) {
+        if (entries[place_of(mask)] != entry) continue;
+        tags[place_of(mask)] = kVacant;
+        return true;
+      }
+      return false;
+    }
     [[nodiscard]] bool empty() const {
-      return std::all_of(entries.begin(), entries.end(),
-                         [](std::uint32_t entry) { return entry == kNil; });
+      return with_tag(kVacant) == (1U << kEntries) - 1;
     }
   };
   static_assert(sizeof(Bucket) == 64);
 
-  [[nodiscard]] std::uint32_t home(std::uint32_t hash) const {
-    return hash & (primary_ - 1);
+  // The hash's lower half, as a fraction of 2^32, says which bucket; its uppermost bits are the
+  // tag.
+  [[nodiscard]] std::uint32_t home(std::uint64_t hash) const {
+    return static_cast<std::uint32_t>(((hash & 0xFFFFFFFF) * primary_) >> 32);
   }
-  [[nodiscard]] static std::uint8_t tag(std::uint32_t hash) {
-    return static_cast<std::uint8_t>(hash >> 24);
+  [[nodiscard]] static std::uint16_t tag(std::uint64_t hash) {
+    const auto top = static_cast<std::uint16_t>(hash >> 48);
+    return top == kVacant ? std::uint16_t{1} : top;
   }
 
   std::uint32_t primary_;

@@ -1,6 +1,6 @@
-// KeyStore: the names of the locks in a LockTable, one 32-byte record per lock beside the lock's
-// own cache line. A key longer than kInlineBytes keeps its end in a shared pool. Owned by one
-// lcore.
+// KeyStore: the names of the locks in a LockTable. A lock's own record has a KeyRecord with the
+// whole key, if that is not longer than kInlineBytes; a longer one keeps its end in a shared pool.
+// Owned by one lcore.
 #pragma once
 
 #include <array>
@@ -20,35 +20,44 @@ struct LockName {
   std::span<const std::uint8_t> key;
 };
 
+struct KeyRecord {
+  static constexpr std::size_t kInlineBytes = 24;
+
+  std::uint16_t namespace_id = 0;
+  std::uint8_t length = 0;  // 0: no name
+  std::uint8_t reserved = 0;
+  // The whole key, or its first kHeadBytes and the index of its tail.
+  std::array<std::uint8_t, kInlineBytes> head{};
+};
+static_assert(sizeof(KeyRecord) == 28);
+
 class KeyStore {
  public:
-  KeyStore(std::uint32_t locks_max, std::uint32_t long_keys_max, std::pmr::memory_resource* memory)
-      : names_(locks_max, memory), tails_(long_keys_max, memory) {
+  KeyStore(std::uint32_t long_keys_max, std::pmr::memory_resource* memory)
+      : tails_(long_keys_max, memory) {
     for (std::uint32_t i = 0; i < long_keys_max; ++i) tails_[i].next_free = i + 1;
   }
 
   // False where the key is long and the pool for long keys is used up.
-  [[nodiscard]] bool put(std::uint32_t lock, const LockName& name) {
-    Name& record = names_[lock];
+  [[nodiscard]] bool put(KeyRecord& record, const LockName& name) {
+    if (name.key.size() <= KeyRecord::kInlineBytes) {
+      std::memcpy(record.head.data(), name.key.data(), name.key.size());
+    } else {
+      if (free_tail_ == tails_.size()) return false;
+      const std::uint32_t tail = free_tail_;
+      free_tail_ = tails_[tail].next_free;
+      std::memcpy(record.head.data(), name.key.data(), kHeadBytes);
+      std::memcpy(record.head.data() + kHeadBytes, &tail, sizeof(tail));
+      std::memcpy(tails_[tail].bytes.data(), name.key.data() + kHeadBytes,
+                  name.key.size() - kHeadBytes);
+    }
     record.namespace_id = name.namespace_id;
     record.length = static_cast<std::uint8_t>(name.key.size());
-    if (name.key.size() <= kInlineBytes) {
-      std::memcpy(record.head.data(), name.key.data(), name.key.size());
-      return true;
-    }
-    if (free_tail_ == tails_.size()) return false;
-    const std::uint32_t tail = free_tail_;
-    free_tail_ = tails_[tail].next_free;
-    std::memcpy(record.head.data(), name.key.data(), kHeadBytes);
-    std::memcpy(record.head.data() + kHeadBytes, &tail, sizeof(tail));
-    std::memcpy(tails_[tail].bytes.data(), name.key.data() + kHeadBytes,
-                name.key.size() - kHeadBytes);
     return true;
   }
 
-  void erase(std::uint32_t lock) {
-    Name& record = names_[lock];
-    if (record.length > kInlineBytes) {
+  void erase(KeyRecord& record) {
+    if (record.length > KeyRecord::kInlineBytes) {
       const std::uint32_t tail = tail_of(record);
       tails_[tail].next_free = free_tail_;
       free_tail_ = tail;
@@ -56,11 +65,10 @@ class KeyStore {
     record.length = 0;
   }
 
-  [[nodiscard]] bool equals(std::uint32_t lock, const LockName& name) const {
-    const Name& record = names_[lock];
+  [[nodiscard]] bool equals(const KeyRecord& record, const LockName& name) const {
     if (record.length != name.key.size() || record.namespace_id != name.namespace_id) return false;
-    if (record.length <= kInlineBytes) {
-      return std::memcmp(record.head.data(), name.key.data(), record.length) == 0;
+    if (record.length <= KeyRecord::kInlineBytes) {
+      return equal_short(record.head.data(), name.key.data(), record.length);
     }
     return std::memcmp(record.head.data(), name.key.data(), kHeadBytes) == 0 &&
            std::memcmp(tails_[tail_of(record)].bytes.data(), name.key.data() + kHeadBytes,
@@ -68,11 +76,9 @@ class KeyStore {
   }
 
   // Copies the key into `key`; returns its length in bytes.
-  std::size_t copy(std::uint32_t lock, std::uint16_t& namespace_id,
+  std::size_t copy(const KeyRecord& record,
                    std::array<std::uint8_t, wire::kKeyBytesMax>& key) const {
-    const Name& record = names_[lock];
-    namespace_id = record.namespace_id;
-    if (record.length <= kInlineBytes) {
+    if (record.length <= KeyRecord::kInlineBytes) {
       std::memcpy(key.data(), record.head.data(), record.length);
     } else {
       std::memcpy(key.data(), record.head.data(), kHeadBytes);
@@ -82,26 +88,8 @@ class KeyStore {
     return record.length;
   }
 
-  [[nodiscard]] std::uint16_t namespace_of(std::uint32_t lock) const {
-    return names_[lock].namespace_id;
-  }
-
-  void prefetch(std::uint32_t lock) const { __builtin_prefetch(&names_[lock]); }
-
-  [[nodiscard]] static constexpr std::size_t bytes_per_lock() { return sizeof(Name); }
-
  private:
-  static constexpr std::size_t kInlineBytes = 28;
-  static constexpr std::size_t kHeadBytes = kInlineBytes - sizeof(std::uint32_t);
-
-  struct alignas(32) Name {
-    std::uint16_t namespace_id = 0;
-    std::uint8_t length = 0;
-    std::uint8_t reserved = 0;
-    // The whole key, or its first kHeadBytes and the index of its tail.
-    std::array<std::uint8_t, kInlineBytes> head{};
-  };
-  static_assert(sizeof(Name) == 32);
+  static constexpr std::size_t kHeadBytes = KeyRecord::kInlineBytes - sizeof(std::uint32_t);
 
   struct Tail {
     union {
@@ -111,13 +99,23 @@ class KeyStore {
     Tail() : next_free(0) {}
   };
 
-  static std::uint32_t tail_of(const Name& record) {
+  // Two or three words that overlap, where a call of memcmp would cost more than it compares.
+  static bool equal_short(const std::uint8_t* a, const std::uint8_t* b, std::size_t length) {
+    const auto differ = [&](std::size_t at) {
+      return wire::load<std::uint64_t>(a + at) ^ wire::load<std::uint64_t>(b + at);
+    };
+    if (length < sizeof(std::uint64_t)) return std::memcmp(a, b, length) == 0;
+    std::uint64_t difference = differ(0) | differ(length - sizeof(std::uint64_t));
+    if (length > 2 * sizeof(std::uint64_t)) difference |= differ(sizeof(std::uint64_t));
+    return difference == 0;
+  }
+
+  static std::uint32_t tail_of(const KeyRecord& record) {
     std::uint32_t tail = 0;
     std::memcpy(&tail, record.head.data() + kHeadBytes, sizeof(tail));
     return tail;
   }
 
-  std::pmr::vector<Name> names_;
   std::pmr::vector<Tail> tails_;
   std::uint32_t free_tail_ = 0;
 };

@@ -11,7 +11,7 @@ SessionTable::SessionTable(const Limits& limits, std::uint32_t epoch,
   DRIFTLOCK_ASSERT(limits.sessions_max > 0 && limits.sessions_max <= kSessionsMax);
   DRIFTLOCK_ASSERT(limits.slots_per_session > 0 && limits.slots_per_session <= wire::kSlotsMax);
   for (std::uint32_t i = limits.sessions_max; i-- > 0;) {
-    sessions_[i].list_next = free_head_;
+    sessions_[i].claims.block = free_head_;
     free_head_ = i;
   }
 }
@@ -19,10 +19,10 @@ SessionTable::SessionTable(const Limits& limits, std::uint32_t epoch,
 std::uint32_t SessionTable::allocate() {
   std::uint32_t index = free_head_;
   if (index != kNil) {
-    free_head_ = sessions_[index].list_next;
+    free_head_ = sessions_[index].claims.block;
   } else if (linger_head_ != kNil) {
     index = linger_head_;
-    linger_head_ = sessions_[index].list_next;
+    linger_head_ = sessions_[index].claims.block;
     if (linger_head_ == kNil) linger_tail_ = kNil;
   } else {
     return kNil;
@@ -41,11 +41,11 @@ std::uint32_t SessionTable::allocate() {
 
 void SessionTable::linger(std::uint32_t index) {
   Session& session = sessions_[index];
-  DRIFTLOCK_ASSERT(session.claims_head == kNil);
+  DRIFTLOCK_ASSERT(session.claims.empty());
   session.state = SessionState::kLingering;
-  session.list_next = kNil;
+  session.claims.block = kNil;
   if (linger_tail_ != kNil) {
-    sessions_[linger_tail_].list_next = index;
+    sessions_[linger_tail_].claims.block = index;
   } else {
     linger_head_ = index;
   }

@@ -73,12 +73,11 @@ struct alignas(64) Session {
   SecretKey key;
   std::uint64_t id = 0;  // of the record's last life too, once it is over
   Nanoseconds lease_end_ns = 0;
-  std::uint32_t claims_head = kNil;
+  ClaimList claims;  // none where the record is free or lingers: then `block` is the next such one
   SessionState state = SessionState::kFree;
   std::uint8_t slot_count = 0;
   std::uint16_t lock_delay_ms = 0;  // how long its locks outlast its lease
   Endpoint peer;                    // where pushes go: the source of the newest fresh request
-  std::uint32_t list_next = kNil;   // free or lingering list
   Nanoseconds term_ns = 0;
   std::uint64_t client_id = 0;
   wire::Bytes16 client_nonce{};
@@ -106,10 +105,14 @@ class SessionTable {
   // Where find() would look, so that a burst's sessions are fetched side by side.
   void prefetch(std::uint64_t id) const {
     const std::uint32_t index = index_of(id);
-    if (index < sessions_.size()) __builtin_prefetch(&sessions_[index]);
+    if (index >= sessions_.size()) return;
+    const auto* lines = reinterpret_cast<const std::uint8_t*>(&sessions_[index]);
+    __builtin_prefetch(lines);
+    __builtin_prefetch(lines + sizeof(Session) / 2);
   }
   void prefetch_slot(std::uint32_t session, std::uint8_t slot) const {
-    if (slot < slots_per_session_) __builtin_prefetch(&slots_[session * slots_per_session_ + slot]);
+    if (slot < slots_per_session_)
+      __builtin_prefetch(&slots_[session * slots_per_session_ + slot], 1);
   }
 
   // A record with a fresh id, active and otherwise blank; kNil where none is free.

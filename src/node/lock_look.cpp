@@ -16,7 +16,7 @@ LockLook::LockLook(std::size_t locks_max, bool waiting) : waiting_(waiting) {
 bool LockLook::run(Engine& engine, const ClockReading& now) {
   taken_at_ = now;
   cursor_ = engine.visit_locks(cursor_, kRecordsPerTurn, [&](std::uint32_t lock) {
-    if (waiting_ && engine.locks().lock(lock).waiters_head == kNil) return;
+    if (waiting_ && !engine.locks().has_waiters(lock)) return;
     copy(engine, lock, now);
   });
   return truncated_ || cursor_ >= engine.locks().locks_max();
@@ -30,7 +30,8 @@ void LockLook::copy(const Engine& engine, std::uint32_t lock_index, const ClockR
   const LockTable& locks = engine.locks();
   const Lock& lock = locks.lock(lock_index);
   Entry& entry = entries_.emplace_back();
-  entry.key_length = locks.keys().copy(lock_index, entry.namespace_id, entry.key);
+  entry.key_length = locks.copy_key(lock_index, entry.key);
+  entry.namespace_id = locks.namespace_of(lock_index);
   entry.permits_max = lock.permits_max;
   entry.waiters = locks.waiters(lock_index);
   const auto now_us = static_cast<std::uint32_t>(now.tai.middle() / kMicrosecond);
@@ -63,7 +64,7 @@ void LockLook::copy_waiters(const Engine& engine, std::uint32_t lock_index, std:
   const LockTable& locks = engine.locks();
   Entry& entry = entries_.back();
   entry.waiter_first = waiters_.size();
-  std::uint32_t at = locks.lock(lock_index).waiters_head;
+  std::uint32_t at = locks.first_waiter(lock_index);
   while (at != kNil) {
     if (waiters_.size() == waiters_.capacity()) {
       truncated_ = true;
@@ -74,7 +75,7 @@ void LockLook::copy_waiters(const Engine& engine, std::uint32_t lock_index, std:
     waiters_.push_back({.client_id = session.client_id,
                         .session_id = session.id,
                         .waited_us = now_us - claim.since_us});
-    at = claim.lock_next;
+    at = locks.next_waiter(at);
   }
   entry.waiter_count = waiters_.size() - entry.waiter_first;
 }

@@ -121,7 +121,7 @@ std::vector<OptionRow> table_rows() {
       {"limits.claims_max", DRIFTLOCK_NUMBER(limits.claims_max, 1 << 16, 1, 1 << 28),
        "Waiters, and holders of shared locks and semaphores past the first of each, at once."},
       {"limits.long_keys_max", DRIFTLOCK_NUMBER(limits.long_keys_max, 1 << 14, 0, 1 << 28),
-       "Locks at once whose key is longer than 28 bytes."},
+       "Locks at once whose key is longer than 24 bytes."},
       {"limits.groups_max", DRIFTLOCK_NUMBER(limits.groups_max, 1024, 1, kMillion),
        "Acquires of several locks whose answer is remembered."},
       {"limits.sessions_per_client_max",

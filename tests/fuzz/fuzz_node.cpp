@@ -355,7 +355,7 @@ void Node::check_table() const {
       std::uint32_t permits = 0;
       for (std::uint32_t claim = table.first_holder(index); claim != kNil;
            claim = table.next_holder(claim)) {
-        DRIFTLOCK_ASSERT(table.claim(claim).holds() && table.claim(claim).lock == index);
+        DRIFTLOCK_ASSERT(table.claim(claim).holds() && table.lock_of(claim) == index);
         permits += table.claim(claim).permits;
       }
       DRIFTLOCK_ASSERT(permits == lock.permits_used);

@@ -17,7 +17,7 @@ constexpr Nanoseconds kWait = 20 * kSecond;  // of the last operation, which mus
 
 std::string key_name(std::uint32_t key) {
   std::string name = "k" + std::to_string(key);
-  if (key % 3 == 2) name.resize(50, 'x');  // keys longer than 28 bytes are kept elsewhere
+  if (key % 3 == 2) name.resize(50, 'x');  // keys longer than 24 bytes are kept elsewhere
   return name;
 }
 

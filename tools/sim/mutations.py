@@ -16,11 +16,11 @@ MUTATIONS = [
         ("src/client/session_core.cpp", "!verify_datagram(session_key_, datagram)",
          "(!MUTANT && !verify_datagram(session_key_, datagram))")]),
     ("release-ignores-token", "a late release frees a newer hold", [
-        (LOCKS, """locks_.holder_of(lock, session_index, session.claims_head, request.argument);
+        (LOCKS, """locks_.holder_of(lock, session_index, session.claims, request.argument);
   if (claim == kNil || locks_.claim(claim).depth == 0) {
     const bool""",
-         """(MUTANT ? locks_.holder_of(lock, session_index, session.claims_head)
-     : locks_.holder_of(lock, session_index, session.claims_head, request.argument));
+         """(MUTANT ? locks_.holder_of(lock, session_index, session.claims)
+     : locks_.holder_of(lock, session_index, session.claims, request.argument));
   if (claim == kNil || locks_.claim(claim).depth == 0) {
     const bool""")]),
     ("free-at-latest", "a lease is over when `latest`, not `earliest`, has passed its end", [
@@ -38,8 +38,8 @@ MUTATIONS = [
          """if ((request.sequence != slot.sequence + 1 &&
        !(MUTANT && request.sequence == slot.sequence)) || slot.state == SlotState::kWaiting) {""")]),
     ("newcomers-first", "a newcomer is granted before those who wait", [
-        (LOCKS, "(state.waiters_head == kNil || take_it_over)",
-         "(state.waiters_head == kNil || take_it_over || MUTANT)")]),
+        (LOCKS, "(!locks_.has_waiters(lock) || take_it_over)",
+         "(!locks_.has_waiters(lock) || take_it_over || MUTANT)")]),
     ("shared-beside-exclusive", "an exclusive holder leaves room for readers", [
         (LOCKS, "      wanted = size = kRwPermits;",
          "      size = kRwPermits;\n      wanted = MUTANT ? kRwPermits - 4 : kRwPermits;")]),
