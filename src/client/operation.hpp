@@ -40,7 +40,8 @@ struct GroupMember {
 };
 
 struct Operation {
-  wire::Op op = wire::Op::kNone;  // acquire, acquire group, release, convert, query or time
+  // acquire, acquire group, release, convert, query, time or probe report
+  wire::Op op = wire::Op::kNone;
   LockName name;
   wire::Mode mode = wire::Mode::kExclusive;
   std::uint16_t permits = 0;  // semaphore: how many of permits_max
@@ -48,6 +49,7 @@ struct Operation {
   Nanoseconds wait_ns = 0;         // acquire: 0 = try
   std::uint64_t token = 0;         // release, convert
   bool take_over = false;          // acquire, in a namespace whose policy is `fence`
+  wire::ProbeReport report;        // probe report; the library numbers it
   std::vector<GroupMember> group;  // acquire group: 1 to wire::kGroupKeysMax locks
   Nanoseconds hold_ns = 0;         // acquire: how long the lock will be held; 0 = as predicted
   // After this long beyond wait_ns without an answer the operation ends as kUnreachable. An acquire

@@ -2,6 +2,7 @@
 // it is answered, and leaves the slot to the next. Slot 0 is kept from acquires, which may occupy a
 // slot for as long as they wait, so that a renewal or a release never waits behind them.
 #include <algorithm>
+#include <bit>
 
 #include "src/client/session_core.hpp"
 
@@ -98,6 +99,10 @@ bool SessionCore::fill_record(const Waiting& waiting, wire::Request& record) con
   const Operation& operation = waiting.operation;
   if (waiting.ready) {
     record = *waiting.ready;
+    return true;
+  }
+  if (operation.op == wire::Op::kProbeReport) {
+    record = std::bit_cast<wire::Request>(operation.report);
     return true;
   }
   record.op = operation.op;

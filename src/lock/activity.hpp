@@ -28,9 +28,20 @@ struct Activity {
   Nanoseconds behaviour_residual_ns = 0;  // release with a stated prediction: see wire::Reply
 };
 
+// What a client host's probe told of a session: the path as the client sees it.
+struct PathReport {
+  std::uint32_t session_index = 0;
+  std::uint64_t session_id = 0;
+  std::uint32_t requests = 0;
+  std::uint32_t replies = 0;
+  Nanoseconds p50_ns = 0;  // of the replies, if there are any
+  Nanoseconds p99_ns = 0;
+};
+
 template <typename O>
-concept Observer = requires(O observer, const Activity& activity) {
+concept Observer = requires(O observer, const Activity& activity, const PathReport& path) {
   { observer.observe(activity) } -> std::same_as<void>;
+  { observer.observe_path(path) } -> std::same_as<void>;
 };
 
 // An observer that also forecasts waits, and acts on the engine between two bursts.
@@ -45,6 +56,7 @@ concept Forecaster = requires(O observer, Engine& engine, const ClockReading& no
 
 struct NoObserver {
   void observe(const Activity&) {}
+  void observe_path(const PathReport&) {}
 };
 
 }  // namespace driftlock

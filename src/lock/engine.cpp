@@ -26,7 +26,7 @@ constexpr std::uint32_t kRecentOpens = 4096;
 bool uses_slot(Op op) {
   return op == Op::kRenew || op == Op::kAcquire || op == Op::kRelease || op == Op::kClose ||
          op == Op::kCancel || op == Op::kConvert || op == Op::kReclaim || op == Op::kAdvance ||
-         op == Op::kRecall;
+         op == Op::kRecall || op == Op::kProbeReport;
 }
 
 bool names_lock(const Request& request) {
@@ -162,6 +162,10 @@ void Engine::handle(std::uint32_t session_index, const Request& request, std::ui
       break;
     case Op::kRecall:
       give_back_unused(session_index, request, key_hash, slot, context);
+      break;
+    case Op::kProbeReport:
+      slot.status =
+          accept_report(session_index, std::bit_cast<wire::ProbeReport>(request), context);
       break;
     case Op::kClose:
       end_session(session_index, context.now);

@@ -19,18 +19,21 @@
 // In its files: engine.cpp takes a request to its operation and answers; engine_sessions.cpp has
 // opening, leases and ends; engine_locks.cpp acquire to release, waiters, reclaim;
 // engine_reclaim.cpp what a restart leaves; engine_groups.cpp several locks; engine_advance.cpp
-// grants in advance, and what is told of locks.
+// grants in advance, and what is told of locks; engine_reports.cpp what probes tell.
 #pragma once
 
 #include <array>
 #include <atomic>
 #include <cstdint>
 #include <memory_resource>
+#include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "src/base/counter.hpp"
 #include "src/base/time.hpp"
+#include "src/lock/activity.hpp"
 #include "src/lock/keyring.hpp"
 #include "src/lock/lock_event.hpp"
 #include "src/lock/lock_table.hpp"
@@ -141,6 +144,11 @@ class Engine {
   [[nodiscard]] const LockTable& locks() const { return locks_; }
 
   // The lease horizon: no lease end is promised past it until it is raised.
+  // What the request just handled reported of a path; once.
+  [[nodiscard]] std::optional<PathReport> take_path_report() {
+    return std::exchange(path_report_, std::nullopt);
+  }
+
   // writer of the horizon: the node's state thread, once it is on disk; reader: the lcore.
   void set_lease_horizon(Nanoseconds horizon_tai_ns) {
     lease_horizon_ns_.store(horizon_tai_ns, std::memory_order_relaxed);
@@ -315,6 +323,10 @@ class Engine {
   void tell_asked(std::uint64_t key_hash, std::uint32_t lock, std::uint32_t session,
                   const ClockReading& now);
 
+  // engine_reports.cpp
+  [[nodiscard]] wire::Status accept_report(std::uint32_t session, const wire::ProbeReport& report,
+                                           const RequestContext& context);
+
   // engine_groups.cpp
   struct GroupMember {
     LockName name;
@@ -372,6 +384,7 @@ class Engine {
   std::uint32_t sweep_cursor_;  // below locks_max: grants held back are being made up for
   bool stalled_ = false;        // a grant was held back, the clock being LOST or the node not ready
   std::uint64_t next_token_;
+  std::optional<PathReport> path_report_;
   std::uint32_t waiters_ = 0;
   std::uint32_t holders_ = 0;
   std::atomic<Nanoseconds> lease_horizon_ns_{kNever};

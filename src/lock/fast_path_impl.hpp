@@ -199,6 +199,9 @@ void FastPath<P, C, O>::serve_operations(Datagram& datagram, Pending& pending,
       op += more;
     } else {
       engine_.handle(pending.session, request, key_hash, context, reply);
+      if (request.op == wire::Op::kProbeReport) {
+        if (const auto report = engine_.take_path_report()) observer_.observe_path(*report);
+      }
     }
     if constexpr (Forecaster<O>) {
       if (reply.status == wire::Status::kQueued && key_hash != 0) {

@@ -34,6 +34,8 @@ const char* to_string(Op op) {
       return "advance";
     case Op::kRecall:
       return "recall";
+    case Op::kProbeReport:
+      return "probe_report";
   }
   return "unknown";
 }

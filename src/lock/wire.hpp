@@ -60,8 +60,9 @@ enum class Op : std::uint8_t {
   kAdvance = 14,
   // Push: a lock granted in advance is wanted back. Request: it is given back unused.
   kRecall = 15,
+  kProbeReport = 16,  // what a client host's probe has seen of one session (ProbeReport)
 };
-inline constexpr std::size_t kOpCount = 16;
+inline constexpr std::size_t kOpCount = 17;
 
 enum class Mode : std::uint8_t { kExclusive = 0, kShared = 1, kSemaphore = 2 };
 
@@ -225,6 +226,30 @@ struct [[gnu::packed]] Grant {
   std::uint64_t token = 0;
   std::uint64_t ticket = 0;
 };
+
+// kProbeReport's record: what was seen of one session, at the reporter's interface, since the
+// report before. Answered kDenied unless that session is the reporter's own client's or its host's.
+struct [[gnu::packed]] ProbeReport {
+  Op op = Op::kProbeReport;
+  std::uint8_t flags = 0;
+  std::uint8_t slot = kNoSlot;
+  std::uint8_t clock = 0;  // of all its durations: kReportClockMonotonic
+  std::uint32_t sequence = 0;
+  std::uint64_t session_id = 0;  // the session seen
+  std::uint64_t span_ns = 0;     // time that the report covers
+  std::uint32_t requests = 0;    // datagrams that left, repeats by the network not counted
+  std::uint32_t replies = 0;     // of these and earlier ones, answered in the span
+  std::uint32_t repeats = 0;     // seen twice, with one nonce
+  std::uint32_t unmatched = 0;   // answers to nothing that was seen
+  std::uint32_t errors = 0;      // of the replies, those of kind error
+  std::uint32_t pushes = 0;
+  std::uint64_t p50_ns = 0;  // request to reply; 0 without replies
+  std::uint64_t p99_ns = 0;
+  std::uint64_t sum_ns = 0;  // of all replies
+  std::array<std::uint8_t, 24> reserved{};
+};
+static_assert(sizeof(ProbeReport) == sizeof(Request) && std::is_trivially_copyable_v<ProbeReport>);
+inline constexpr std::uint8_t kReportClockMonotonic = 1;  // the reporter's CLOCK_MONOTONIC
 
 inline constexpr std::uint32_t kLockDelayMsMax = 60'000;
 inline constexpr std::size_t kGroupKeysMax = 16;

@@ -1,4 +1,5 @@
 // driftlockd: reads what it is told, starts a Node, waits for the signal to end.
+#include <poll.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -12,6 +13,7 @@
 #include "hw/key_file.hpp"
 #include "src/node/log.hpp"
 #include "src/node/node.hpp"
+#include "src/node/service_manager.hpp"
 
 namespace driftlock {
 namespace {
@@ -68,16 +70,29 @@ int open_signals() {
   return signalfd(-1, &ends, SFD_CLOEXEC);
 }
 
-int wait_for_signal(int signals) {
-  signalfd_siginfo info{};
-  while (read(signals, &info, sizeof(info)) != sizeof(info)) {
+// Waits for it, and tells the service manager meanwhile that the lcore still turns. Where it does
+// not, nothing is told, and the manager ends us and starts another.
+int wait_for_signal(int signals, const ServiceManager& manager, const Node& node) {
+  const Nanoseconds every_ns = manager.watchdog_ns() / 3;
+  const int timeout_ms = every_ns > 0 ? static_cast<int>(every_ns / kMillisecond) + 1 : -1;
+  std::uint64_t turns = 0;
+  for (;;) {
+    pollfd waiting{signals, POLLIN, 0};
+    const int ready = poll(&waiting, 1, timeout_ms);
+    signalfd_siginfo info{};
+    if (ready > 0 && read(signals, &info, sizeof(info)) == sizeof(info)) {
+      return static_cast<int>(info.ssi_signo);
+    }
+    const std::uint64_t now = node.turns();
+    if (now != turns) manager.tell("WATCHDOG=1");
+    turns = now;
   }
-  return static_cast<int>(info.ssi_signo);
 }
 
 int serve(const Options& options) {
   start_log(options.log);
   const int signals = open_signals();
+  const ServiceManager manager;
   Result<std::unique_ptr<Node>> node = Node::start(options);
   if (!node.ok()) {
     log_line(LogLevel::kError, "not started", {{"trouble", node.error().message}});
@@ -87,7 +102,9 @@ int serve(const Options& options) {
   log_line(LogLevel::kInfo, "serving " + ready);
   std::printf("driftlockd ready: %s\n", ready.c_str());
   std::fflush(stdout);
-  const int signal = wait_for_signal(signals);
+  manager.tell("READY=1\nSTATUS=serving " + ready);
+  const int signal = wait_for_signal(signals, manager, **node);
+  manager.tell("STOPPING=1");
   log_line(LogLevel::kInfo, "ending", {{"signal", strsignal(signal)}});
   node->reset();
   log_line(LogLevel::kInfo, "ended");

@@ -14,6 +14,7 @@ constexpr std::size_t kFirstOp = static_cast<std::size_t>(wire::Op::kOpen);
 void write_operations(MetricWriter& out, const FastPathCounters& counters) {
   out.counter("driftlock_operations_total", "Operations served, by kind and result.");
   for (std::size_t op = kFirstOp; op < wire::kOpCount; ++op) {
+    if (to_string(static_cast<wire::Op>(op)) == std::string("unknown")) continue;
     for (std::size_t status = 0; status < wire::kStatusCount; ++status) {
       const std::uint64_t count = counters.operations[op][status].read();
       if (count == 0 && status != 0) continue;

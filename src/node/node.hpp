@@ -29,6 +29,8 @@ class Node {
 
   // For scripts: "address=... metrics=... admin=...".
   [[nodiscard]] std::string ready_line() const;
+  // Of the lcore's loop, for a watchdog.
+  [[nodiscard]] std::uint64_t turns() const { return counters_.polls.read(); }
 
  private:
   explicit Node(const Options& options);

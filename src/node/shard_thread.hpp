@@ -28,6 +28,9 @@ class ShardObserver {
   void observe(const Activity& activity) {
     if (recorder_) recorder_->observe(activity);
   }
+  void observe_path(const PathReport& report) {
+    if (recorder_) recorder_->observe_path(report);
+  }
 
  private:
   std::optional<ProfileRecorder> recorder_;

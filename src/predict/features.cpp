@@ -61,10 +61,17 @@ FeatureVector features_of(const ClientProfile& profile, const PathHistory* path,
   set(Feature::kAccess, std::max(0.0F, shift(profile.access.change, kShareFloor)));
   set(Feature::kClockResidual, std::max(0.0F, shift(profile.clock_residual, kOctaveFloor)));
   set(Feature::kBehaviourResidual, std::max(0.0F, shift(profile.behaviour_residual, kOctaveFloor)));
-  if (path == nullptr) return features;
-  set(Feature::kProbeLatency,
-      std::max({0.0F, shift(path->p50, kOctaveFloor), shift(path->p99, kOctaveFloor)}));
-  set(Feature::kProbeUnanswered, std::max(0.0F, shift(path->unanswered, kShareFloor)));
+  // Two probes may see one client, each against its own past: their clocks and their parts of the
+  // path differ, so that only the shifts are compared.
+  float latency = std::max(
+      {0.0F, shift(profile.path_p50, kOctaveFloor), shift(profile.path_p99, kOctaveFloor)});
+  float unanswered = std::max(0.0F, shift(profile.path_unanswered, kShareFloor));
+  if (path != nullptr) {
+    latency = std::max({latency, shift(path->p50, kOctaveFloor), shift(path->p99, kOctaveFloor)});
+    unanswered = std::max(unanswered, shift(path->unanswered, kShareFloor));
+  }
+  set(Feature::kProbeLatency, latency);
+  set(Feature::kProbeUnanswered, unanswered);
   return features;
 }
 

@@ -22,8 +22,8 @@ enum class Feature : std::uint8_t {
   kAccess,             // which locks
   kClockResidual,      // the client's clock against the node's, at release
   kBehaviourResidual,  // held longer or shorter than it said
-  kProbeLatency,       // request to reply at the interface
-  kProbeUnanswered,    // requests seen at the interface without a reply
+  kProbeLatency,       // request to reply, at the node's interface or at the client's
+  kProbeUnanswered,    // requests seen there without a reply
 };
 inline constexpr std::size_t kFeatures = 11;
 using FeatureVector = std::array<float, kFeatures>;
@@ -49,7 +49,7 @@ struct PathHistory {
   void add(const PathLatency& step);
 };
 
-// `path` may be null: no probe.
+// `path` may be null: no probe here. What the client's host reports is in its profile.
 [[nodiscard]] FeatureVector features_of(const ClientProfile& profile, const PathHistory* path,
                                         Nanoseconds now_tai_ns);
 

@@ -56,8 +56,8 @@ void Predictor::score(const ClientProfile& profile, Nanoseconds now_tai_ns) {
   if (path != paths_.end()) {
     path->second.present = true;
     history = &path->second.history;
-    ++summary_.with_path;
   }
+  if (history != nullptr || profile.path_p50.samples > 0) ++summary_.with_path;
   const FeatureVector features = features_of(profile, history, now_tai_ns);
   ClientScore result = score_of(profile, features);
   if (!result.warming) judge(result, features);

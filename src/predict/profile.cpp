@@ -122,6 +122,9 @@ ClientProfile::ClientProfile(const ClientProfile& other)
       failures(other.failures),
       clock_residual(other.clock_residual),
       behaviour_residual(other.behaviour_residual),
+      path_p50(other.path_p50),
+      path_p99(other.path_p99),
+      path_unanswered(other.path_unanswered),
       mix(other.mix),
       access(other.access) {}
 
@@ -134,6 +137,7 @@ void ClientProfile::begin(const Activity& activity) {
   transit_samples = 0;
   holding = 0;
   gap = waited = transit = failures = clock_residual = behaviour_residual = Trend{};
+  path_p50 = path_p99 = path_unanswered = Trend{};
   mix = OperationMix{};
   access = AccessSketch{};
 }
@@ -179,18 +183,43 @@ void ClientProfile::update(const Activity& activity) {
   }
 }
 
-void ProfileRecorder::observe(const Activity& activity) {
-  ClientProfile& profile = table_.at(activity.session_index);
+void ClientProfile::update_path(const PathReport& report) {
+  if (report.replies > 0) {
+    path_p50.add(rough_log2(report.p50_ns));
+    path_p99.add(rough_log2(report.p99_ns));
+  }
+  if (report.requests > 0) {
+    path_unanswered.add(1.0F -
+                        static_cast<float>(report.replies) / static_cast<float>(report.requests));
+  }
+}
+
+template <typename Change>
+void ProfileRecorder::write(ClientProfile& profile, const Change& change) {
   const std::uint32_t sequence = profile.sequence.load(std::memory_order_relaxed);
   profile.sequence.store(sequence + 1, std::memory_order_relaxed);
   // The odd sequence becomes visible before any field changes.
   std::atomic_thread_fence(std::memory_order_release);
-  if (profile.session_id != activity.session_id) profile.begin(activity);
-  profile.update(activity);
-  if (activity.op == wire::Op::kClose && activity.status == wire::Status::kOk) {
-    profile.session_id = 0;
-  }
+  change();
   profile.sequence.store(sequence + 2, std::memory_order_release);
+}
+
+void ProfileRecorder::observe(const Activity& activity) {
+  ClientProfile& profile = table_.at(activity.session_index);
+  write(profile, [&] {
+    if (profile.session_id != activity.session_id) profile.begin(activity);
+    profile.update(activity);
+    if (activity.op == wire::Op::kClose && activity.status == wire::Status::kOk) {
+      profile.session_id = 0;
+    }
+  });
+}
+
+// A session that has not asked for anything yet has no profile to add to.
+void ProfileRecorder::observe_path(const PathReport& report) {
+  ClientProfile& profile = table_.at(report.session_index);
+  if (profile.session_id != report.session_id) return;
+  write(profile, [&] { profile.update_path(report); });
 }
 
 }  // namespace driftlock

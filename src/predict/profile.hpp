@@ -83,6 +83,9 @@ struct alignas(64) ClientProfile {
   Trend failures;                 // 1 where the answer was not what was asked for
   Trend clock_residual;           // log2 of its magnitude, ns
   Trend behaviour_residual;       // log2 of its magnitude, ns
+  Trend path_p50;                 // log2 ns, as the probe of the client's host reports
+  Trend path_p99;                 // log2 ns
+  Trend path_unanswered;          // share of a report's requests
   OperationMix mix;
   AccessSketch access;
 
@@ -92,6 +95,7 @@ struct alignas(64) ClientProfile {
 
   void begin(const Activity& activity);  // forgets, for a new session
   void update(const Activity& activity);
+  void update_path(const PathReport& report);
 
  private:
   void update_transit(Nanoseconds transit_ns);
@@ -124,8 +128,12 @@ class ProfileRecorder {
  public:
   explicit ProfileRecorder(ProfileTable& table) : table_(table) {}
   void observe(const Activity& activity);
+  void observe_path(const PathReport& report);
 
  private:
+  // Changes a profile so that readers see the whole change or none.
+  template <typename Change>
+  static void write(ClientProfile& profile, const Change& change);
   ProfileTable& table_;
 };
 

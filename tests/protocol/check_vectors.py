@@ -98,8 +98,12 @@ OPEN_REPLY = [("op", "B"), ("status", "B"), ("slots", "B"), ("reserved0", "B"),
               ("reserved1", "I"), ("session_id", "Q"), ("node_nonce", "16s"), ("cookie", "16s"),
               ("term_ns", "q"), ("lease_end_ns", "q"), ("reserved", "32s")]
 MORE = [("op", "B"), ("body", "95s")]
+PROBE_REPORT = [("op", "B"), ("flags", "B"), ("slot", "B"), ("clock", "B"), ("sequence", "I"),
+                ("session_id", "Q"), ("span_ns", "Q"), ("requests", "I"), ("replies", "I"),
+                ("repeats", "I"), ("unmatched", "I"), ("errors", "I"), ("pushes", "I"),
+                ("p50_ns", "Q"), ("p99_ns", "Q"), ("sum_ns", "Q"), ("reserved", "24s")]
 
-OPEN, MORE_OP = 1, 12
+OPEN, MORE_OP, PROBE_REPORT_OP = 1, 12, 16
 REQUEST_KIND, ERROR_KIND = 0, 3
 
 
@@ -125,6 +129,8 @@ def decode(data, key):
             records.append(unpack(MORE, record))
         elif record[0] == OPEN:
             records.append(unpack(OPEN_REQUEST if asked else OPEN_REPLY, record))
+        elif record[0] == PROBE_REPORT_OP and asked:
+            records.append(unpack(PROBE_REPORT, record))
         else:
             records.append(unpack(REQUEST if asked else REPLY, record))
     return header, records

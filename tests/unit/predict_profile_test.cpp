@@ -91,6 +91,36 @@ TEST(Profile, ForgetsOnNewSessionAndOnClose) {
   EXPECT_FALSE(table.read(0, [](const ClientProfile&) {}));
 }
 
+TEST(Profile, ReportsOfASlowPathAreStrangeAndForgottenWithTheSession) {
+  ProfileTable table(1);
+  ProfileRecorder recorder(table);
+  PathReport report{.session_index = 0, .session_id = kSession, .requests = 100, .replies = 100};
+  recorder.observe_path(report);  // nobody is there yet
+  const Nanoseconds now = run(recorder, 1'000'000'000, kMillisecond, 300);
+  for (int i = 0; i < 200; ++i) {
+    report.p50_ns = 80'000 + 100 * (i % 7);
+    report.p99_ns = 130'000 + 1000 * (i % 5);
+    recorder.observe_path(report);
+  }
+  const auto latency = [&] {
+    return features_of(copy_of(table, 0), nullptr,
+                       now)[static_cast<std::size_t>(Feature::kProbeLatency)];
+  };
+  EXPECT_LT(latency(), 2.0F);
+  report.p50_ns = report.p99_ns = 4 * kMillisecond;
+  report.replies = 40;
+  for (int i = 0; i < 8; ++i) recorder.observe_path(report);
+  EXPECT_GT(latency(), 3.0F);
+  EXPECT_GT(features_of(copy_of(table, 0), nullptr,
+                        now)[static_cast<std::size_t>(Feature::kProbeUnanswered)],
+            2.0F);
+  report.session_id = kSession + 1;  // somebody else's: not mixed in
+  recorder.observe_path(report);
+  EXPECT_EQ(copy_of(table, 0).path_p50.samples, 208U);
+  run(recorder, now, kMillisecond, 1, 0, kSession + 1);
+  EXPECT_EQ(copy_of(table, 0).path_p50.samples, 0U);
+}
+
 TEST(Profile, AccessSketchSeesOtherLocks) {
   AccessSketch sketch;
   std::mt19937_64 random(1);

@@ -87,6 +87,26 @@ ordered_json fields(const wire::Request& record) {
           {"key", hex(record.key.data(), record.key.size())}};
 }
 
+ordered_json fields(const wire::ProbeReport& record) {
+  return {{"record", "probe_report"},
+          {"op", static_cast<int>(record.op)},
+          {"flags", record.flags},
+          {"slot", record.slot},
+          {"clock", record.clock},
+          {"sequence", std::uint32_t{record.sequence}},
+          {"session_id", text(std::uint64_t{record.session_id})},
+          {"span_ns", text(std::uint64_t{record.span_ns})},
+          {"requests", std::uint32_t{record.requests}},
+          {"replies", std::uint32_t{record.replies}},
+          {"repeats", std::uint32_t{record.repeats}},
+          {"unmatched", std::uint32_t{record.unmatched}},
+          {"errors", std::uint32_t{record.errors}},
+          {"pushes", std::uint32_t{record.pushes}},
+          {"p50_ns", text(std::uint64_t{record.p50_ns})},
+          {"p99_ns", text(std::uint64_t{record.p99_ns})},
+          {"sum_ns", text(std::uint64_t{record.sum_ns})}};
+}
+
 ordered_json fields(const wire::Reply& record) {
   return {{"record", "reply"},
           {"op", static_cast<int>(record.op)},
@@ -242,6 +262,32 @@ void add_open(Vectors& vectors) {
               answer_header(kClientId, 12, wire::Kind::kReply), answer);
 }
 
+void add_report(Vectors& vectors, const SecretKey& key) {
+  wire::ProbeReport report;
+  report.slot = 2;
+  report.clock = wire::kReportClockMonotonic;
+  report.sequence = 4;
+  report.session_id = kSessionId + 1;
+  report.span_ns = kSecond;
+  report.requests = 120;
+  report.replies = 118;
+  report.repeats = 3;
+  report.unmatched = 1;
+  report.errors = 2;
+  report.pushes = 7;
+  report.p50_ns = 84'000;
+  report.p99_ns = 131'500;
+  report.sum_ns = 10'200'300;
+  vectors.add("probe report", "session", key, request_header(kSessionId, 91), report);
+  wire::Reply denied;
+  denied.op = report.op;
+  denied.slot = report.slot;
+  denied.sequence = report.sequence;
+  denied.status = wire::Status::kDenied;
+  vectors.add("probe report about another's session, denied", "session", key,
+              answer_header(kSessionId, 91, wire::Kind::kReply), denied);
+}
+
 void add_operations(Vectors& vectors, const SecretKey& key) {
   wire::Request acquire = request(wire::Op::kAcquire, 1, 1, "orders/17");
   acquire.argument = 10 * kSecond;
@@ -358,6 +404,7 @@ std::string all_vectors() {
   Vectors vectors;
   add_open(vectors);
   add_operations(vectors, session_key);
+  add_report(vectors, session_key);
   add_rest(vectors, session_key);
   const ordered_json all{{"protocol", "driftlock"},
                          {"version", wire::kVersion},

@@ -3,8 +3,10 @@
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
+#include <memory>
 
 #include "tools/clock/commands.hpp"
+#include "tools/doctor/commands.hpp"
 #include "tools/driftlock/hold.hpp"
 #include "tools/driftlock/report.hpp"
 #include "tools/driftlock/settings.hpp"
@@ -59,6 +61,16 @@ void add_common_options(CLI::App& app, Settings& settings, std::string& config) 
   app.add_flag("--json", settings.json, "one JSON object per line");
 }
 
+void add_probe(CLI::App& probe, Settings& settings) {
+  probe.add_option("--interface,-i", settings.interface, "where to watch")->required();
+  probe.add_option("--hook", settings.hook, "tc, or xdp for what comes in [tc]")
+      ->check(CLI::IsMember({"tc", "xdp"}));
+  probe.add_option("--ports", settings.ports, "the nodes' UDP ports, FIRST or FIRST-LAST [4780]");
+  add_duration(probe, "--interval", settings.interval_ns, "from one report to the next [1s]");
+  probe.add_option("--rounds", settings.rounds, "how many intervals [without end]");
+  probe.add_flag("--watch-only", settings.watch_only, "print, and report to nobody");
+}
+
 using Command = std::function<int(const Settings&, const Report&)>;
 
 void add_commands(CLI::App& app, Settings& settings, Command& chosen) {
@@ -98,8 +110,38 @@ void add_commands(CLI::App& app, Settings& settings, Command& chosen) {
   });
   CLI::App* keygen = add("keygen", "a new client's key", keygen_command);
   keygen->add_option("--name", settings.name, "for people; --client-id gives the number [1]");
+  add_probe(*add("probe", "watch the answers to this host's clients, and report to their nodes",
+                 probe_command),
+            settings);
   CLI::App* ping = add("ping", "round trip to the node and back", ping_command);
   ping->add_option("--count,-c", settings.count, "how many [5]");
+}
+
+// What looks at the machine and not at a node's locks.
+void add_machine_commands(CLI::App& app, const std::shared_ptr<doctor::DoctorSettings>& machine,
+                          Command& chosen) {
+  const auto add = [&](const char* name, const char* help,
+                       int (*command)(const doctor::DoctorSettings&, bool)) {
+    CLI::App* sub = app.add_subcommand(name, help);
+    sub->fallthrough();
+    sub->add_option("--node-config", machine->config,
+                    "the node's options [/etc/driftlock/driftlockd.toml]");
+    sub->add_option("--interface,-i", machine->interface, "the NIC [the node's]");
+    sub->add_option("--only", machine->only, "one check, by its name");
+    sub->add_option("--etcd", machine->etcd, "HOST:PORT of the cluster's etcd");
+    sub->parse_complete_callback([&chosen, machine, command] {
+      chosen = [machine, command](const Settings& given, const Report&) {
+        return command(*machine, given.json);
+      };
+    });
+    return sub;
+  };
+  add("doctor", "what is wrong with this machine, why it matters, and what mends it",
+      doctor::doctor_command);
+  CLI::App* setup =
+      add("setup", "what doctor can mend by itself: shows it, and does it with --apply",
+          doctor::setup_command);
+  setup->add_flag("--apply,!--dry-run", machine->apply, "do it");
 }
 
 // The settings file is read before the options, which override it, so it must be known first.
@@ -139,6 +181,7 @@ int main_with(int argc, char** argv) {
   add_common_options(app, settings, config);
   Command chosen;
   add_commands(app, settings, chosen);
+  add_machine_commands(app, std::make_shared<doctor::DoctorSettings>(), chosen);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

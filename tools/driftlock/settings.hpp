@@ -50,8 +50,15 @@ struct Settings {
   bool waiting = false;
   bool by_protocol = false;
   bool watch = false;
-  Nanoseconds interval_ns = kSecond;  // between two looks
+  Nanoseconds interval_ns = kSecond;  // between two looks, or two reports
   std::string name = "client";        // keygen
+
+  // probe
+  std::string interface;
+  std::string hook = "tc";
+  std::string ports = "4780";
+  std::uint32_t rounds = 0;  // 0: without end
+  bool watch_only = false;
 };
 
 // Settings that the file states replace the defaults. A file that is not there states nothing,
