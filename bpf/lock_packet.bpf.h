@@ -19,12 +19,14 @@ enum {
   ETHERNET_BYTES = 14,
   ETHERNET_TYPE_AT = 12,
   ETHERNET_TYPE_IPV4 = 0x0800,
+  ETHERNET_TYPE_ARP = 0x0806,
   ETHERNET_TYPE_VLAN = 0x8100,
   ETHERNET_TYPE_QINQ = 0x88A8,
   VLAN_BYTES = 4,
   VLAN_TAGS_MAX = 2,
   IPV4_WORDS_MIN = 5,
   IPV4_FRAGMENT_MASK = 0x3FFF,  // more fragments, or an offset
+  IP_PROTOCOL_ICMP = 1,
   IP_PROTOCOL_UDP = 17,
   UDP_BYTES = 8,
   // All that is looked at, with two tags and the longest IPv4 header, and the first record's byte.
@@ -96,8 +98,9 @@ static __always_inline int is_node_port(uint16_t port) {
   return (uint16_t)(bpf_ntohs(port) - udp_port) < udp_ports;
 }
 
-// Where the IPv4 header begins behind VLAN tags, or 0.
-static __always_inline uint32_t skip_tags(const uint8_t* data, const uint8_t* end, uint16_t type) {
+// Where what is of type `wanted` begins behind VLAN tags, or 0.
+static __always_inline uint32_t skip_tags(const uint8_t* data, const uint8_t* end, uint16_t type,
+                                          uint16_t wanted) {
   uint32_t at = ETHERNET_BYTES;
 #pragma unroll
   for (int tags = 0; tags < VLAN_TAGS_MAX; ++tags) {
@@ -106,7 +109,18 @@ static __always_inline uint32_t skip_tags(const uint8_t* data, const uint8_t* en
     type = *(const uint16_t*)(data + at + 2);
     at += VLAN_BYTES;
   }
-  return type == bpf_htons(ETHERNET_TYPE_IPV4) ? at : 0;
+  return type == wanted ? at : 0;
+}
+
+// What a node that owns its address has to answer besides lock datagrams: ARP and ICMP.
+static __always_inline int is_for_neighbours(const uint8_t* data, const uint8_t* end) {
+  if (data + ETHERNET_BYTES > end) return 0;
+  const uint16_t type = *(const uint16_t*)(data + ETHERNET_TYPE_AT);
+  if (skip_tags(data, end, type, bpf_htons(ETHERNET_TYPE_ARP))) return 1;
+  const uint32_t at = skip_tags(data, end, type, bpf_htons(ETHERNET_TYPE_IPV4));
+  const struct ipv4_header* ip = (const struct ipv4_header*)(data + at);
+  if (!at || (const uint8_t*)(ip + 1) > end) return 0;
+  return ip->protocol == IP_PROTOCOL_ICMP;
 }
 
 static __always_inline enum lock_verdict describe_lock(const struct ipv4_header* ip,
@@ -148,7 +162,7 @@ static __always_inline enum lock_verdict find_lock(const uint8_t* data, const ui
   const uint16_t type = *(const uint16_t*)(data + ETHERNET_TYPE_AT);
   uint32_t at = ETHERNET_BYTES;
   if (type != bpf_htons(ETHERNET_TYPE_IPV4)) {
-    at = skip_tags(data, end, type);
+    at = skip_tags(data, end, type, bpf_htons(ETHERNET_TYPE_IPV4));
     if (!at) return LOCK_OTHER;
   }
   const struct ipv4_header* ip = (const struct ipv4_header*)(data + at);

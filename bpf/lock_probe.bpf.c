@@ -4,7 +4,8 @@
 //   lock_probe  tc, clsact, ingress and egress
 //   lock_xdp    XDP, in place of tc's ingress
 //   lock_steer  XDP of an interface that driftlockd drives by AF_XDP: counts what arrives and hands
-//               everything to the socket. What the node sends passes no hook of the kernel's.
+//               to the socket what is the node's; the rest is the kernel's (PTP, for one). What the
+//               node sends passes no hook of the kernel's.
 #include "bpf/lock_record.bpf.h"
 
 char probe_license[] SEC("license") = "Dual BSD/GPL";
@@ -65,6 +66,9 @@ int lock_steer(struct xdp_md* frame) {
     if (packet.kind == PROBE_WIRE_KIND_REQUEST) record_arrival(&packet);
   } else if (verdict != LOCK_OTHER) {
     count_verdict(verdict);
+  } else if (!is_for_neighbours((const uint8_t*)(long)frame->data,
+                                (const uint8_t*)(long)frame->data_end)) {
+    return XDP_PASS;  // such as PTP, which is ptp4l's
   }
   // A queue without a socket keeps the kernel.
   return bpf_redirect_map(&xsks_map, frame->rx_queue_index, XDP_PASS);

@@ -377,6 +377,7 @@ def on_own_interface(site, probed):
                 assert 'driftlock_port_info{kind="dpdk",address="10.99.2.1:4780"' in text
                 if probed:
                     check_steered(site)
+                    check_shared(site, user, veth)
                 runtime = pathlib.Path(f"/var/run/dpdk/driftlock-{daemon.pid}")
                 daemon.send_signal(number)
                 assert daemon.wait() == code, daemon.output
@@ -384,6 +385,20 @@ def on_own_interface(site, probed):
                     shutil.rmtree(runtime, ignore_errors=True)  # nobody else can
         assert "xdp" not in run(["ip", "link", "show", veth.left], site.namespace)
         assert not runtime.exists(), runtime
+
+
+def check_shared(site, user, veth):
+    """What is not the node's, such as a frame of PTP's, is left to the kernel."""
+    listen = ("import socket; s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x88F7));"
+              f"s.bind(('{veth.left}', 0x88F7)); s.settimeout(30); print('ready', flush=True);"
+              "print(s.recv(2048)[14:].decode(), flush=True)")
+    tell = ("import socket; s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW);"
+            f"s.bind(('{veth.right}', 0)); s.send(bytes([1, 27, 25, 0, 0, 0]) + bytes(6) +"
+            "b'\\x88\\xf7' + b'for ptp4l')")
+    with Process([sys.executable, "-c", listen], site.namespace) as listener:
+        listener.wait_for("ready")
+        run([sys.executable, "-c", tell], user)
+        listener.wait_for("for ptp4l")
 
 
 def check_steered(site):

@@ -51,6 +51,7 @@ class Root:
     def __init__(self, path):
         self.path = pathlib.Path(path)
         self.netns = f"dl{os.getpid()}package"
+        self.services = []  # ended with this, whatever happens
 
     def __enter__(self):
         self.path.chmod(0o755)  # it is everybody's "/" in there
@@ -71,6 +72,10 @@ class Root:
         return self
 
     def __exit__(self, *_):
+        for service in self.services:
+            if service.poll() is None:
+                service.kill()
+                service.wait()
         run("ip", "netns", "delete", self.netns, check=False)
         for name in ("proc", "dev"):
             run("umount", "-l", self.path / name, check=False)
@@ -170,6 +175,7 @@ class Service:
                         "--ambient-caps", capabilities, "--bounding-set", "-all," + capabilities,
                         "--no-new-privs", *command, "--set", "clock.trust_unsynchronized=true"),
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        root.services.append(self.process)
 
     def hears(self, part, timeout_s=30):
         deadline = time.monotonic() + timeout_s
