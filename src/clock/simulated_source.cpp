@@ -24,6 +24,9 @@ void SimulatedSource::advance(Nanoseconds span_ns) {
       white_ns;
   ticks_ += std::max(local_ns, 0.0L) / oscillator_.ns_per_tick;
   tai_ns_ += span_ns;
+  drifted_ns_ = faults_.drift_ppb == 0.0
+                    ? 0.0
+                    : drifted_ns_ + static_cast<double>(span_ns) * faults_.drift_ppb * 1e-9;
 }
 
 // 1/f noise as a sum of first-order processes, their time constants half a decade apart.
@@ -50,6 +53,7 @@ Result<ClockSample> SimulatedSource::sample() {
   sample.ticks_after = ticks();
   sample.ticks_before = sample.ticks_after - sandwich;
   sample.tai_ns = tai_ns_ - faults_.sandwich_ns / 2 + faults_.offset_ns +
+                  std::llround(drifted_ns_) +
                   std::llround(deviation * static_cast<double>(faults_.noise_ns));
   sample.max_error_ns = faults_.max_error_ns;
   sample.noise_ns = static_cast<double>(faults_.noise_ns);

@@ -27,6 +27,7 @@ struct SimulatedFaults {
   bool unreadable = false;
   bool unsynchronized = false;
   Nanoseconds offset_ns = 0;     // the source is off by this: a step, or an asymmetric path
+  double drift_ppb = 0.0;        // and runs away by this; 0 brings it back
   Nanoseconds noise_ns = 0;      // standard deviation of a reading
   Nanoseconds sandwich_ns = 0;   // the two tick readings lie this far apart
   Nanoseconds max_error_ns = 0;  // what the source admits to
@@ -55,6 +56,7 @@ class SimulatedSource final : public ClockSource {
   std::mt19937_64 random_;
   std::normal_distribution<double> normal_;
   Nanoseconds tai_ns_;
+  double drifted_ns_ = 0.0;
   long double ticks_ = 1e6L;
   [[nodiscard]] double flicker(double span_s);
 

@@ -1,7 +1,6 @@
 #include "src/cluster/adjustment.hpp"
 
 #include <algorithm>
-#include <cmath>
 
 namespace driftlock {
 
@@ -18,11 +17,8 @@ Nanoseconds magnitude(Nanoseconds value) {
 
 // Alerts count only where more peers agree than may be wrong: one liar accuses nobody.
 Reason Adjustment::suspicion(const SkewEvidence& evidence) const {
-  if (evidence.enough && evidence.outside) return Reason::kIntervals;
-  const auto offset = static_cast<double>(magnitude(evidence.offset_ns));
-  if (evidence.enough && offset > options_.sigmas * evidence.offset_sigma_ns) {
-    return Reason::kEstimate;
-  }
+  if (evidence.outside) return Reason::kIntervals;
+  if (evidence.enough && evidence.improbable) return Reason::kEstimate;
   if (evidence.accusers > std::max<std::size_t>(evidence.faulty_max, 1)) return Reason::kAlerts;
   if (evidence.clients >= options_.clients_min &&
       magnitude(evidence.client_offset_ns) > evidence.client_error_ns) {
@@ -62,6 +58,8 @@ void Adjustment::look(const SkewEvidence& evidence, bool owns, Nanoseconds local
       return;
     }
   }
+  const bool proven = found == Reason::kAlerts ||
+                      (found != Reason::kNone && evidence.enough && found != Reason::kClients);
   const bool calm = found == Reason::kNone && local_ns - latest_ns_ >= options_.calm_ns;
   switch (stage_) {
     case Stage::kNormal:
@@ -71,7 +69,7 @@ void Adjustment::look(const SkewEvidence& evidence, bool owns, Nanoseconds local
         guard_ns_ = 0;
         go(Stage::kNormal, evidence, local_ns);
         reason_ = Reason::kNone;
-      } else if (found != Reason::kNone && local_ns - stage_ns_ >= options_.confirm_ns) {
+      } else if (proven && local_ns - stage_ns_ >= options_.confirm_ns) {
         go(Stage::kWithdrawn, evidence, local_ns);
       }
       return;

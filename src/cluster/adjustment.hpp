@@ -5,7 +5,8 @@
 // of stage is told once.
 //
 //   normal -> suspect        at the first suspicious look: peers are alerted, margins widened
-//   suspect -> withdrawn     after confirm_ns of suspicion: takes no ownership any more
+//   suspect -> withdrawn     after confirm_ns of proven suspicion: takes no ownership any more.
+//                            Clients alone, or one other node alone, prove nothing
 //   withdrawn -> handing over  at the next look: gives away what it owns
 //   handing over -> outside  when it owns nothing any more
 //   any -> returning         after calm_ns without suspicion (from suspect: normal at once)
@@ -26,19 +27,19 @@ struct AdjustmentOptions {
   Nanoseconds confirm_ns = 500 * kMillisecond;
   Nanoseconds calm_ns = 2 * kSecond;
   Nanoseconds return_ns = 2 * kSecond;
-  double sigmas = 6.0;          // estimates further apart than this many are suspicious
   std::size_t clients_min = 3;  // synchronized clients that must agree to accuse a node's clock
 };
 
 // What one look at the others shows.
 struct SkewEvidence {
-  bool enough = false;        // others are heard, enough of them agree, and more than may be wrong
-  bool outside = false;       // own hard bound misses the fused one
-  Nanoseconds offset_ns = 0;  // own estimate less the others'
-  double offset_sigma_ns = 0.0;  // what chance allows of it, one standard deviation
+  bool enough = false;        // more others agree with each other than may be wrong
+  bool outside = false;       // own hard bound misses what enough share, or that of the only other
+  bool improbable = false;    // own estimate lies further off than it claims to at most
+  Nanoseconds offset_ns = 0;  // own estimate less the fused one
+  double offset_sigma_ns = 0.0;  // of that
   std::size_t accusers = 0;      // peers whose alerts name this node
   std::size_t faulty_max = 0;
-  std::size_t clients = 0;           // synchronized clients seen
+  std::size_t clients = 0;           // that state their own time
   Nanoseconds client_offset_ns = 0;  // this clock less theirs, median
   Nanoseconds client_error_ns = 0;   // what their bounds and the way allow
 };

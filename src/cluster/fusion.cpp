@@ -65,9 +65,13 @@ double least_variance(const std::vector<double>& sigmas, std::size_t faulty) {
   return std::max(sorted[at] * sorted[at], 1.0);
 }
 
+// Never beyond what is certain.
 Interval k_sigma(const FusionSource& source, double sigma) {
-  return Interval::around(source.estimate_ns,
-                          static_cast<Nanoseconds>(std::ceil(kFusionSigmas * sigma)));
+  const Interval likely = Interval::around(
+      source.estimate_ns, static_cast<Nanoseconds>(std::ceil(kFusionSigmas * sigma)));
+  return likely.overlaps(source.hard) ? Interval{std::max(likely.earliest, source.hard.earliest),
+                                                 std::min(likely.latest, source.hard.latest)}
+                                      : source.hard;
 }
 
 // Sources that are used by the verdicts so far.

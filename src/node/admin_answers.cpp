@@ -130,6 +130,48 @@ json holders_answer(const NodeView& view, const json& question) {
   return answer;
 }
 
+json peer_clock_answer(const GossipReport::Clock& clock) {
+  constexpr const char* kVerdicts[] = {"used", "silent", "false", "improbable"};
+  json answer{{"node", clock.id},
+              {"self", clock.self},
+              {"member", gossip::to_string(clock.member)},
+              {"state", to_string(clock.state)},
+              {"stage", gossip::to_string(clock.stage)},
+              {"verdict", kVerdicts[static_cast<std::size_t>(clock.verdict)]},
+              {"offset_ns", clock.offset_ns},
+              {"half_width_ns", clock.half_width_ns},
+              {"sigma_ns", clock.sigma_ns},
+              {"age_ns", clock.age_ns},
+              {"grandmaster", clock.grandmaster}};
+  if (clock.round_trip_ns >= 0 && clock.round_trip_ns != kNever) {
+    answer["round_trip_ns"] = clock.round_trip_ns;
+  }
+  return answer;
+}
+
+json clocks_answer(const NodeView& view) {
+  if (view.gossip == nullptr)
+    return {{"error", "this node does not gossip: gossip.address is empty"}};
+  const GossipReport report = view.gossip->report();
+  json clocks = json::array();
+  for (const GossipReport::Clock& clock : report.clocks) clocks.push_back(peer_clock_answer(clock));
+  return {{"stage", gossip::to_string(report.stage)},
+          {"reason", gossip::to_string(report.reason)},
+          {"guard_ns", report.guard_ns},
+          {"offset_ns", report.offset_ns},
+          {"offset_sigma_ns", report.offset_sigma_ns},
+          {"fused_valid", report.valid},
+          {"fused_half_width_ns", report.fused_half_width_ns},
+          {"fused_sigma_ns", report.fused_sigma_ns},
+          {"voters", report.voters},
+          {"rejected", report.rejected},
+          {"faulty_max", report.faulty_max},
+          {"worst_closure_ns", report.worst_closure_ns},
+          {"open_loops", report.counters.open_loops},
+          {"may_take_ownership", view.gossip->take_over_allowed()},
+          {"clocks", std::move(clocks)}};
+}
+
 json rehearse_answer(const NodeView& view, const json& question) {
   if (view.rehearsal == nullptr) {
     return {{"error", "faults can be set where clock.source = \"simulated\""}};
@@ -138,14 +180,13 @@ json rehearse_answer(const NodeView& view, const json& question) {
   faults.unreadable = question.value("unreadable", faults.unreadable);
   faults.unsynchronized = question.value("unsynchronized", faults.unsynchronized);
   faults.offset_ns = question.value("offset_ns", faults.offset_ns);
+  faults.drift_ppb = question.value("drift_ppb", faults.drift_ppb);
   faults.noise_ns = question.value("noise_ns", faults.noise_ns);
   faults.max_error_ns = question.value("max_error_ns", faults.max_error_ns);
   view.rehearsal->set_faults(faults);
-  return {{"unreadable", faults.unreadable},
-          {"unsynchronized", faults.unsynchronized},
-          {"offset_ns", faults.offset_ns},
-          {"noise_ns", faults.noise_ns},
-          {"max_error_ns", faults.max_error_ns}};
+  return {{"unreadable", faults.unreadable}, {"unsynchronized", faults.unsynchronized},
+          {"offset_ns", faults.offset_ns},   {"drift_ppb", faults.drift_ppb},
+          {"noise_ns", faults.noise_ns},     {"max_error_ns", faults.max_error_ns}};
 }
 
 json answer_question(const json& question, const NodeView& view, const std::string& metrics_url) {
@@ -157,8 +198,9 @@ json answer_question(const json& question, const NodeView& view, const std::stri
     if (command == "status") return status_answer(view, metrics_url);
     if (command == "holders") return holders_answer(view, question);
     if (command == "clock") return clock_answer(view);
+    if (command == "clocks") return clocks_answer(view);
     if (command == "rehearse") return rehearse_answer(view, question);
-    return {{"error", "no such command: there are status, holders, clock, rehearse"}};
+    return {{"error", "no such command: there are status, holders, clock, clocks, rehearse"}};
   } catch (const json::exception& error) {
     return {{"error", std::string("a field has the wrong type: ") + error.what()}};
   }

@@ -129,7 +129,9 @@ void ClockThread::turn() {
   } else {
     model_.missed(read_ticks());
   }
-  const ClockSnapshot snapshot = model_.snapshot();
+  ClockSnapshot snapshot = model_.snapshot();
+  own_.store(snapshot);
+  if (adjust_) adjust_(snapshot);
   published_.store(snapshot);
   if (segment_) segment_->publish(snapshot);
   tell_change(told_, trouble);

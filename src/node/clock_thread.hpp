@@ -34,10 +34,14 @@ class ClockThread {
 
   // Every snapshot goes there as well; before start().
   void share(std::unique_ptr<ClockSegmentWriter> segment) { segment_ = std::move(segment); }
+  // Changes every snapshot between own() and published(); before start().
+  void adjust_by(std::function<void(ClockSnapshot&)> adjust) { adjust_ = std::move(adjust); }
   void start();  // the first sample is taken before it returns
   void stop();
 
   [[nodiscard]] const Seqlock<ClockSnapshot>& published() const { return published_; }
+  // What this node's source alone says.
+  [[nodiscard]] const Seqlock<ClockSnapshot>& own() const { return own_; }
   [[nodiscard]] ClockReading now() const;
   [[nodiscard]] ClockReport report() const;
 
@@ -49,7 +53,9 @@ class ClockThread {
   const Nanoseconds interval_ns_;
   const std::unique_ptr<ClockSource> source_;
   const std::function<void()> each_turn_;
-  ClockModel model_;                  // clock thread
+  ClockModel model_;  // clock thread
+  std::function<void(ClockSnapshot&)> adjust_;
+  Seqlock<ClockSnapshot> own_;        // writer: clock thread; readers: any
   Seqlock<ClockSnapshot> published_;  // writer: clock thread; readers: any
   std::unique_ptr<ClockSegmentWriter> segment_;
   ClockState told_ = ClockState::kLost;

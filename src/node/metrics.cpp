@@ -226,6 +226,7 @@ std::vector<prometheus::MetricFamily> collect_metrics(const NodeView& view) {
   write_occupancy(out, view);
   write_clock(out, view.clock);
   write_port(out, view);
+  if (view.gossip != nullptr) write_gossip(out, view.gossip->report());
   const PredictorReport report = view.predictor.report();
   if (report.probing) write_probe(out, report);
   if (report.predicting) write_predictor(out, report.predictor);

@@ -13,4 +13,8 @@ namespace driftlock {
 
 [[nodiscard]] std::vector<prometheus::MetricFamily> collect_metrics(const NodeView& view);
 
+class MetricWriter;
+// What gossip finds about the clocks of the cluster. gossip_metrics.cpp
+void write_gossip(MetricWriter& out, const GossipReport& report);
+
 }  // namespace driftlock

@@ -59,11 +59,17 @@ Status Node::open_parts() {
   const Status clock = open_clock();
   if (!clock.ok()) return clock;
   make_engine();
-  for (const auto open : {&Node::open_shard, &Node::open_probe, &Node::open_doors}) {
+  for (const auto open :
+       {&Node::open_shard, &Node::open_gossip, &Node::open_probe, &Node::open_doors}) {
     const Status opened = (this->*open)();
     if (!opened.ok()) return opened;
   }
+  if (gossip_) {
+    clock_->adjust_by(
+        [this](ClockSnapshot& snapshot) { apply_margin(gossip_->margin(), snapshot); });
+  }
   clock_->start();
+  if (gossip_) gossip_->start();
   horizon_->start();
   const Status served = shard_->start();
   if (!served.ok()) return served;
@@ -145,6 +151,15 @@ bool Node::probe_steers() const {
          (device + ",").find(",iface=" + interface + ",") != std::string::npos;
 }
 
+Status Node::open_gossip() {
+  if (options_.gossip.address.empty()) return done();
+  Result<std::unique_ptr<GossipThread>> gossip =
+      GossipThread::open(options_.gossip, life_->epoch(), clock_->own(), profiles_.get());
+  if (!gossip.ok()) return gossip.error();
+  gossip_ = std::move(gossip).value();
+  return done();
+}
+
 Status Node::open_probe() {
   std::unique_ptr<Probe> probe;
   if (!options_.probe.interface.empty()) {
@@ -190,7 +205,8 @@ NodeView Node::view() const {
           .clock = *clock_,
           .predictor = *predictor_,
           .shard = *shard_,
-          .rehearsal = rehearsal_};
+          .rehearsal = rehearsal_,
+          .gossip = gossip_.get()};
 }
 
 Node::~Node() {
@@ -200,7 +216,8 @@ Node::~Node() {
   predictor_.reset();
   if (shard_) shard_->stop();
   if (horizon_) horizon_->stop();
-  // Its turns look at the shard.
+  if (gossip_) gossip_->stop();
+  // Its turns look at the shard and at what gossip found.
   if (clock_) clock_->stop();
   if (serving_) record_end();
 }

@@ -10,6 +10,7 @@
 #include "src/lock/engine.hpp"
 #include "src/node/admin.hpp"
 #include "src/node/clock_thread.hpp"
+#include "src/node/gossip_thread.hpp"
 #include "src/node/horizon_thread.hpp"
 #include "src/node/life.hpp"
 #include "src/node/options.hpp"
@@ -38,6 +39,7 @@ class Node {
   [[nodiscard]] Status open_clock();
   void make_engine();
   [[nodiscard]] Status open_shard();
+  [[nodiscard]] Status open_gossip();
   [[nodiscard]] Status open_probe();
   [[nodiscard]] bool probe_steers() const;
   [[nodiscard]] Status open_doors();
@@ -56,6 +58,7 @@ class Node {
   std::unique_ptr<HorizonThread> horizon_;
   std::unique_ptr<ProfileTable> profiles_;
   FastPathCounters counters_;
+  std::unique_ptr<GossipThread> gossip_;
   std::unique_ptr<Shard> shard_;
   std::unique_ptr<PredictorThread> predictor_;
   std::unique_ptr<WebServer> web_;

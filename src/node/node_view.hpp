@@ -7,6 +7,7 @@
 
 #include "src/lock/fast_path.hpp"
 #include "src/node/clock_thread.hpp"
+#include "src/node/gossip_thread.hpp"
 #include "src/node/options.hpp"
 #include "src/node/predictor_thread.hpp"
 #include "src/node/rehearsal_source.hpp"
@@ -25,6 +26,7 @@ struct NodeView {
   const PredictorThread& predictor;
   Shard& shard;
   RehearsalSource* rehearsal = nullptr;  // null: the clock is a real one
+  const GossipThread* gossip = nullptr;  // null: the node keeps to itself
 };
 
 [[nodiscard]] const char* version();

@@ -58,6 +58,9 @@ constexpr std::array kSections = {
                   "session 160 and 32 for each slot, and 512 more where clients are profiled."},
     OptionSection{"lease", "How long a client may hold its locks without a sign of life."},
     OptionSection{"clock", "What the node believes about time. See docs/timekeeping.md."},
+    OptionSection{"gossip",
+                  "Nodes tell each other about their clocks, and find out who is off. See "
+                  "docs/timekeeping.md."},
     OptionSection{"auth", "Who may take locks."},
     OptionSection{"probe", "The eBPF probe, which watches requests and replies on an interface."},
     OptionSection{"predict", "Client profiles and scores."},
@@ -245,9 +248,39 @@ std::vector<OptionRow> other_rows() {
   };
 }
 
+std::vector<OptionRow> gossip_rows() {
+  return {
+      {"gossip.address",
+       DRIFTLOCK_TEXT(gossip.address, "", "ADDRESS:PORT, or nothing", is_host_port_or_empty),
+       "Where the other nodes are heard (4781 is the usual port); empty: this node keeps to "
+       "itself."},
+      {"gossip.node_id", DRIFTLOCK_NUMBER(gossip.node_id, 1, 1, 65'535),
+       "This node's number, another for each node of the cluster."},
+      {"gossip.key_file",
+       DRIFTLOCK_TEXT(gossip.key_file, "/etc/driftlock/cluster.key", "an absolute path",
+                      is_absolute_path),
+       "The key that all nodes of the cluster share, as `driftlock keygen` makes one. Who has it "
+       "can "
+       "speak as any node."},
+      {"gossip.peers",
+       DRIFTLOCK_TEXT(gossip.peers, "", "ID@ADDRESS:PORT, with commas between", any_text),
+       "The other nodes, such as `2@10.0.0.2:4781,3@10.0.0.3:4781`."},
+      {"gossip.interval_ms", DRIFTLOCK_NUMBER(gossip.interval_ms, 250, 10, 60'000),
+       "Time between two rounds."},
+      {"gossip.fanout", DRIFTLOCK_NUMBER(gossip.fanout, 3, 1, 16), "Peers asked in a round."},
+      {"gossip.exchanges", DRIFTLOCK_NUMBER(gossip.exchanges, 3, 1, 16),
+       "Exchanges with each of them: the least delayed one decides."},
+      {"gossip.client_error_us", DRIFTLOCK_NUMBER(gossip.client_error_us, 5000, 1, kMillion),
+       "How far clients' clocks and the way to them may be off, before enough of them together "
+       "make "
+       "a node doubt itself."},
+  };
+}
+
 std::vector<OptionRow> all_rows() {
   std::vector<OptionRow> rows;
-  for (auto part : {node_rows(), port_rows(), table_rows(), clock_rows(), other_rows()}) {
+  for (auto part :
+       {node_rows(), port_rows(), table_rows(), clock_rows(), gossip_rows(), other_rows()}) {
     rows.insert(rows.end(), part.begin(), part.end());
   }
   return rows;

@@ -65,6 +65,16 @@ struct Options {
     bool ptp4l_free_running = false;
     std::string segment;
   } clock;
+  struct Gossip {
+    std::string address;
+    std::int64_t node_id = 0;
+    std::string key_file;
+    std::string peers;
+    std::int64_t interval_ms = 0;
+    std::int64_t fanout = 0;
+    std::int64_t exchanges = 0;
+    std::int64_t client_error_us = 0;
+  } gossip;
   struct Auth {
     std::string keys_file;
   } auth;

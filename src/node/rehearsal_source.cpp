@@ -1,5 +1,6 @@
 #include "src/node/rehearsal_source.hpp"
 
+#include <algorithm>
 #include <ctime>
 
 #include "hw/tick_counter.hpp"
@@ -10,32 +11,43 @@ namespace {
 constexpr Nanoseconds kAdmittedErrorNs = 10 * kMicrosecond;
 constexpr Nanoseconds kTaiOffset = 37 * kSecond;
 
-Nanoseconds roughly_now() {
-  timespec now{};
-  clock_gettime(CLOCK_REALTIME, &now);
-  return now.tv_sec * kSecond + now.tv_nsec + kTaiOffset;
+// The system's time and the tick counts around its reading: the tightest of a few.
+ClockSample read_system() {
+  constexpr int kReadings = 5;
+  ClockSample best;
+  for (int i = 0; i < kReadings; ++i) {
+    timespec now{};
+    ClockSample sample;
+    sample.ticks_before = read_ticks();
+    clock_gettime(CLOCK_REALTIME, &now);
+    sample.ticks_after = read_ticks();
+    sample.tai_ns = now.tv_sec * kSecond + now.tv_nsec + kTaiOffset;
+    if (i == 0 || sample.ticks_after - sample.ticks_before < best.ticks_after - best.ticks_before) {
+      best = sample;
+    }
+  }
+  return best;
 }
 
 }  // namespace
 
 RehearsalSource::RehearsalSource()
-    : ns_per_tick_(nominal_ns_per_tick()),
-      ticks_(read_ticks()),
-      source_({.ns_per_tick = ns_per_tick_}, roughly_now(), 1) {
+    : tai_ns_(read_system().tai_ns), source_({.ns_per_tick = nominal_ns_per_tick()}, tai_ns_, 1) {
   source_.faults().max_error_ns = kAdmittedErrorNs;
 }
 
+// The truth is the system's time, so that the nodes of one machine rehearse against each other; the
+// faults are simulated. A system clock that was set back is waited for.
 Result<ClockSample> RehearsalSource::sample() {
   const std::lock_guard lock(mutex_);
-  const std::uint64_t ticks = read_ticks();
-  source_.advance(
-      static_cast<Nanoseconds>(static_cast<double>(ticks - ticks_) * ns_per_tick_ + 0.5));
-  ticks_ = ticks;
+  const ClockSample system = read_system();
+  source_.advance(std::max<Nanoseconds>(system.tai_ns - tai_ns_, 0));
+  tai_ns_ = std::max(tai_ns_, system.tai_ns);
   Result<ClockSample> sample = source_.sample();
   if (sample.ok()) {
-    // The simulated oscillator counts like the real one; only its origin is another.
-    sample->ticks_before = ticks - (sample->ticks_after - sample->ticks_before);
-    sample->ticks_after = ticks;
+    const std::uint64_t simulated = sample->ticks_after - sample->ticks_before;
+    sample->ticks_before = system.ticks_before - simulated;
+    sample->ticks_after = system.ticks_after;
   }
   return sample;
 }

@@ -1,7 +1,7 @@
 // RehearsalSource: a simulated clock source on the node's real ticks, for rehearsing what the node
-// does when its clock fails: faults are set while it runs, through the admin socket. Its time is
-// the kernel's at start, and means nothing to other machines. sample(): clock thread;
-// set_faults(): one other.
+// does when its clock fails: faults are set while it runs, through the admin socket. Without a
+// fault its time is the system's, so that the nodes of one machine agree; it means nothing to other
+// machines. sample(): clock thread; set_faults(): one other.
 #pragma once
 
 #include <cstdint>
@@ -24,8 +24,7 @@ class RehearsalSource final : public ClockSource {
 
  private:
   mutable std::mutex mutex_;
-  const double ns_per_tick_;
-  std::uint64_t ticks_;     // of the latest sample
+  Nanoseconds tai_ns_;      // of the latest sample, without faults
   SimulatedSource source_;  // guarded by mutex_
 };
 

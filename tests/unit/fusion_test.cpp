@@ -79,6 +79,7 @@ SkewEvidence off_by(Nanoseconds offset_ns) {
   evidence.enough = true;
   evidence.offset_ns = offset_ns;
   evidence.offset_sigma_ns = 1000.0;
+  evidence.improbable = offset_ns != 0;
   evidence.faulty_max = 1;
   return evidence;
 }
@@ -139,6 +140,18 @@ TEST(Adjustment, OneAccuserIsNotBelieved) {
   adjustment.look(evidence, true, 1);
   EXPECT_EQ(adjustment.stage(), Stage::kSuspect);
   EXPECT_EQ(adjustment.reason(), Reason::kAlerts);
+}
+
+TEST(Adjustment, TwoNodesThatDisagreeBothWidenAndNeitherLeaves) {
+  Adjustment adjustment({});
+  SkewEvidence evidence;
+  evidence.outside = true;
+  evidence.offset_ns = 70'000;
+  for (Nanoseconds now = 0; now < 3 * kSecond; now += 100 * kMillisecond) {
+    adjustment.look(evidence, true, now);
+  }
+  EXPECT_EQ(stages(adjustment), (std::vector{Stage::kSuspect}));
+  EXPECT_TRUE(adjustment.may_take_ownership());
 }
 
 TEST(Adjustment, ClientsAccuseWhereEnoughAgree) {

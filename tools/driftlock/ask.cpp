@@ -161,6 +161,29 @@ int holders_command(const Settings& settings, const Report& report) {
   return kExitOk;
 }
 
+int cluster_command(const Settings& settings, const Report& report) {
+  const Result<json> answer = ask_admin(settings, {{"command", "clocks"}});
+  if (!answer.ok()) return report.fail(kExitUnreachable, "no_answer", answer.error().message);
+  const json& found = answer.value();
+  std::string lines = "this node  " + text(found, "stage") + "  guard " +
+                      format_duration(number(found, "guard_ns")) + "  offset from all " +
+                      format_duration(number(found, "offset_ns")) + "\nall        half width " +
+                      format_duration(number(found, "fused_half_width_ns")) + "  heard " +
+                      text(found, "voters") + "  rejected " + text(found, "rejected") +
+                      "  may be wrong " + text(found, "faulty_max");
+  for (const json& clock : member(found, "clocks")) {
+    lines += "\nnode " + text(clock, "node") + "  " + text(clock, "member") + "  " +
+             text(clock, "state") + "  " + text(clock, "stage") + "  " + text(clock, "verdict") +
+             "  offset " + format_duration(number(clock, "offset_ns")) + "  half width " +
+             format_duration(number(clock, "half_width_ns"));
+    if (clock.contains("round_trip_ns")) {
+      lines += "  round trip " + format_duration(number(clock, "round_trip_ns"));
+    }
+  }
+  report.result(found, lines);
+  return kExitOk;
+}
+
 namespace {
 
 int clock_by_admin(const Settings& settings, const Report& report) {

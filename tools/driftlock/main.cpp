@@ -108,6 +108,9 @@ void add_commands(CLI::App& app, Settings& settings, Command& chosen) {
   clock->parse_complete_callback([&chosen, clock] {
     if (clock->get_subcommands().empty()) chosen = clock_command;
   });
+  CLI::App* cluster =
+      add("cluster", "the cluster as this node sees it, from its admin socket", cluster_command);
+  cluster->add_flag("--clocks", settings.clocks, "everyone's clocks")->required();
   CLI::App* keygen = add("keygen", "a new client's key", keygen_command);
   keygen->add_option("--name", settings.name, "for people; --client-id gives the number [1]");
   add_probe(*add("probe", "watch the answers to this host's clients, and report to their nodes",

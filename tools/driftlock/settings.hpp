@@ -47,6 +47,7 @@ struct Settings {
   std::vector<std::string> command;
   std::uint32_t limit = 100;
   std::uint32_t count = 5;
+  bool clocks = false;  // cluster
   bool waiting = false;
   bool by_protocol = false;
   bool watch = false;
