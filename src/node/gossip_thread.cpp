@@ -50,8 +50,7 @@ Result<PeerList> parse_peers(const std::string& text) {
   for (std::string part; std::getline(parts, part, ',');) {
     const std::size_t begin = part.find_first_not_of(' ');
     if (begin == std::string::npos) continue;
-    Result<Peer> peer =
-        parse_peer(part.substr(begin, part.find_last_not_of(' ') + 1 - begin));
+    Result<Peer> peer = parse_peer(part.substr(begin, part.find_last_not_of(' ') + 1 - begin));
     if (!peer.ok()) return peer.error();
     peers.push_back(*peer);
   }
