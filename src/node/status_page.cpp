@@ -18,6 +18,10 @@ constexpr std::array kSections{
     Section{"clock", R"({"command": "clock"})"},
     Section{"locks", R"({"command": "holders", "limit": 50})"},
     Section{"waiting", R"({"command": "holders", "waiting": true, "limit": 50})"},
+    // What a node has not got is answered with an error, and the page leaves it out.
+    Section{"clocks", R"({"command": "clocks"})"},
+    Section{"cluster", R"({"command": "cluster"})"},
+    Section{"predict", R"({"command": "predict"})"},
 };
 
 void append(std::string& out, const char* name, const std::string& json) {

@@ -166,6 +166,61 @@ function show_holders({ locks, truncated }) {
   if (truncated) by_id("holders").append(element("caption", { text: "There are more: driftlock holders" }));
 }
 
+// A section that the node has something to say about is shown; returns whether it has.
+function unhide(id, answer) {
+  const known = answer !== undefined && answer.error === undefined;
+  by_id(id).closest("section").hidden = !known;
+  return known;
+}
+
+function show_clocks(answer) {
+  if (!unhide("clocks", answer)) return;
+  facts(by_id("clocks-facts"), [
+    ["stage", answer.stage], ["reason", answer.reason],
+    ["fused bound", answer.fused_valid ? `± ${duration(answer.fused_half_width_ns)}` : "none"],
+    ["false clocks", `${answer.rejected} of ${answer.voters}, at most ${answer.faulty_max} bearable`],
+    ["guard time", duration(answer.guard_ns)],
+    ["may take ownership", answer.may_take_ownership ? "yes" : "no"],
+  ]);
+  table(by_id("clocks"), [
+    ["node", (row) => (row.self ? `${row.node} (this)` : row.node)],
+    ["member", (row) => element("span", { text: row.member, className: row.member })],
+    ["clock", (row) => element("span", { text: row.state, className: row.state })],
+    ["stage", (row) => row.stage],
+    ["verdict", (row) => row.verdict],
+    ["offset", (row) => duration(row.offset_ns), "number"],
+    ["bound", (row) => `± ${duration(row.half_width_ns)}`, "number"],
+    ["age", (row) => duration(row.age_ns), "number"],
+    ["round trip", (row) => (row.round_trip_ns === undefined ? "" : duration(row.round_trip_ns)), "number"],
+  ], answer.clocks, "No peer is heard.");
+}
+
+// Rows of one shape, by their own names.
+function plain_table(target, rows, empty) {
+  const text = (value) => (typeof value === "object" ? JSON.stringify(value) : value);
+  const columns = Object.keys(rows[0] ?? {}).map((name) => [name.replaceAll("_", " "), (row) => text(row[name])]);
+  table(target, columns, rows, empty);
+}
+
+const single = (answer) => Object.entries(answer).filter(([, value]) => typeof value !== "object")
+  .map(([name, value]) => [name.replaceAll("_", " "), value]);
+
+function show_cluster(answer) {
+  if (!unhide("cluster", answer)) return;
+  facts(by_id("cluster-facts"), single(answer));
+  plain_table(by_id("cluster"), answer.nodes, "No node is known.");
+}
+
+function show_prediction(answer) {
+  if (!unhide("predict", answer)) return;
+  facts(by_id("predict-facts"), single(answer));
+  const rows = Object.entries(answer.actions).map(([action, counts]) => ({
+    action, done: counts.done, rehearsed: counts.rehearsed,
+    outcomes: Object.entries(counts.outcomes).map(([name, times]) => `${name} ${times}`).join(", "),
+  }));
+  plain_table(by_id("predict"), rows, "Nothing was done.");
+}
+
 async function refresh() {
   try {
     const state = await ask("/api/state");
@@ -173,6 +228,9 @@ async function refresh() {
     show_clock(state.clock);
     show_hot(state.waiting);
     show_holders(state.locks);
+    show_clocks(state.clocks);
+    show_cluster(state.cluster);
+    show_prediction(state.predict);
     await refresh_history();
     by_id("silence").hidden = true;
     by_id("silence").querySelector("time").textContent = new Date().toLocaleTimeString();
