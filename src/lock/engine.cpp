@@ -123,6 +123,7 @@ void Engine::handle(std::uint32_t session_index, const Request& request, std::ui
     reply.earliest_ns = context.received.tai.earliest;
     reply.latest_ns = context.received.tai.latest;
     reply.sigma_ns = static_cast<std::uint64_t>(context.received.sigma_ns);
+    reply.holders = static_cast<std::uint32_t>(options_.time_source);
     return;
   }
   if (request.op == Op::kQuery) {

@@ -39,6 +39,7 @@
 #include "src/lock/lock_table.hpp"
 #include "src/lock/namespaces.hpp"
 #include "src/lock/session_table.hpp"
+#include "src/lock/time_source.hpp"
 #include "src/lock/timer_wheel.hpp"
 #include "src/lock/wire.hpp"
 
@@ -52,9 +53,10 @@ struct EngineOptions {
   std::uint32_t advances_max = 1024;          // grants in advance not known to be used
   std::uint32_t lock_events_max = 0;          // kept until they are taken; 0: nobody asks for them
   std::vector<NamespaceOptions> namespaces;
-  std::uint32_t epoch = 1;  // raised at every start; below 2^23
-  SecretKey node_secret;    // random at every start: signs cookies, makes session nonces
-  SecretKey ticket_key;     // the same in every life of the node: signs tickets
+  TimeSource time_source = TimeSource::kUnstated;  // told to whoever asks for the time
+  std::uint32_t epoch = 1;                         // raised at every start; below 2^23
+  SecretKey node_secret;  // random at every start: signs cookies, makes session nonces
+  SecretKey ticket_key;   // the same in every life of the node: signs tickets
   Nanoseconds term_min_ns = 50 * kMillisecond;
   Nanoseconds term_default_ns = 5 * kSecond;
   Nanoseconds term_max_ns = 3600 * kSecond;

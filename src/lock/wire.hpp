@@ -167,7 +167,7 @@ struct [[gnu::packed, gnu::may_alias]] Reply {
   std::int64_t lease_end_ns = 0;  // acquire, renew: stop when your `latest` reaches it
   std::int64_t term_ns = 0;   // acquire, renew: the lease's term, counted from sending by a client
                               // whose clock is not synchronized
-  std::uint32_t holders = 0;  // query, busy
+  std::uint32_t holders = 0;  // query, busy; time: a TimeSource
   std::uint32_t waiters = 0;  // query: queue's length; queued: those ahead
   std::int64_t earliest_ns = 0;  // time: hard bound at receipt
   std::int64_t latest_ns = 0;

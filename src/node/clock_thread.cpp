@@ -56,6 +56,13 @@ Result<std::unique_ptr<ClockSource>> open_bare_source(const Options::Clock& opti
 
 }  // namespace
 
+TimeSource time_source_of(const Options::Clock& options) {
+  if (options.source == "simulated") return TimeSource::kSimulated;
+  if (options.source == "chrony") return TimeSource::kChrony;
+  if (!options.ptp4l_socket.empty()) return TimeSource::kPtp4l;
+  return options.source == "phc" ? TimeSource::kPhc : TimeSource::kSystem;
+}
+
 Result<std::unique_ptr<ClockSource>> open_clock_source(const Options::Clock& options) {
   Result<std::unique_ptr<ClockSource>> source = open_bare_source(options);
   const bool kept_by_ptp4l = options.source == "phc" || options.source == "system";

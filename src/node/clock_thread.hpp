@@ -13,6 +13,7 @@
 #include "src/base/seqlock.hpp"
 #include "src/clock/clock_model.hpp"
 #include "src/clock/source.hpp"
+#include "src/lock/time_source.hpp"
 #include "src/node/options.hpp"
 
 namespace driftlock {
@@ -64,6 +65,9 @@ class ClockThread {
   ClockReport report_;  // guarded by mutex_
   std::jthread thread_;
 };
+
+// What the node says that it follows.
+[[nodiscard]] TimeSource time_source_of(const Options::Clock& options);
 
 // The source that the options name.
 [[nodiscard]] Result<std::unique_ptr<ClockSource>> open_clock_source(const Options::Clock& options);

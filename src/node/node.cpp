@@ -110,6 +110,7 @@ void Node::make_engine() {
   engine.groups_max = u32(limits.groups_max);
   engine.sessions_per_client_max = u32(limits.sessions_per_client_max);
   engine.epoch = life_->epoch();
+  engine.time_source = time_source_of(options_.clock);
   engine.ticket_key = life_->secrets().ticket_key;
   const ssize_t random =
       getrandom(engine.node_secret.words.data(), sizeof(engine.node_secret.words), 0);

@@ -71,6 +71,7 @@ def asks(bench):
     assert bench.call_json("ping", "-c", "1")[0]["round_trip_ns"] > 0
     remote = bench.call_json("clock", "--remote")[0]
     assert remote["earliest_ns"] < remote["latest_ns"]
+    assert (remote["state"], remote["source"]) == ("SYNC", "system"), remote
     assert bench.call_json("status", "--admin", bench.admin)[0]["epoch"] >= 1
     assert "nothing is locked" in bench.call("holders", "--admin", bench.admin)
     assert bench.call_json("clock", "--admin", bench.admin)[0]["state"] == "SYNC"

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "src/lock/time_source.hpp"
 #include "tools/driftlock/hold.hpp"
 
 namespace driftlock::cli {
@@ -208,12 +209,14 @@ int clock_by_protocol(const Settings& settings, const Report& report, Signals& s
   if (!ping.ok()) return report.fail(kExitUnreachable, "no_answer", ping.error().message);
   const wire::Reply& time = answer.value();
   const Nanoseconds width = time.latest_ns - time.earliest_ns;
+  const auto source = static_cast<TimeSource>(time.holders);
   const PingAnswer& way = ping.value();
   const json object{{"state", to_string(way.clock_state)},
                     {"earliest_ns", std::int64_t{time.earliest_ns}},
                     {"latest_ns", std::int64_t{time.latest_ns}},
                     {"half_width_ns", width / 2},
                     {"sigma_ns", std::uint64_t{time.sigma_ns}},
+                    {"source", to_string(source)},
                     {"stamp_source", to_string(way.stamp_source)},
                     {"offset_ns", way.offset_ns},
                     {"offset_error_ns", way.offset_error_ns}};
@@ -221,7 +224,7 @@ int clock_by_protocol(const Settings& settings, const Report& report, Signals& s
                 "node      " + std::string(to_string(way.clock_state)) + "  [" +
                     format_tai(time.earliest_ns) + ", +" + format_duration(width) + "]  sigma " +
                     format_duration(static_cast<Nanoseconds>(std::uint64_t{time.sigma_ns})) +
-                    "  stamps " + to_string(way.stamp_source) +
+                    "  source " + to_string(source) + "  stamps " + to_string(way.stamp_source) +
                     "\nthis machine's system clock is off it by " + format_duration(way.offset_ns) +
                     " +- " + format_duration(way.offset_error_ns));
   return kExitOk;
