@@ -34,31 +34,36 @@ void put_big32(std::uint8_t* to, std::uint32_t value) {
   wire::store(to, __builtin_bswap32(value));
 }
 
-// Words of 32 bits are added into 64: carries need no care below 2^32 of them, and 2^16 = 1 modulo
-// 2^16 - 1, so that the width of the word does not matter to folded().
-using Pair = std::uint64_t __attribute__((vector_size(16)));
+// 2^16 = 1 modulo 2^16 - 1, so that the width of the words that are added does not matter to
+// folded(), as long as no carry is lost.
 inline std::uint64_t halves(std::uint64_t word) {
   return (word & 0xFFFFFFFFU) + (word >> 32);
 }
 
+// A sum of whole words, whose carries are counted.
+struct WordSum {
+  std::uint64_t low;
+  std::uint64_t carries = 0;
+  void add(std::uint64_t word) {
+    low += word;
+    carries += static_cast<std::uint64_t>(low < word);
+  }
+};
+
 inline std::uint64_t sum_of(const std::uint8_t* at, std::size_t left, std::uint64_t start) {
-  Pair even = {start, 0};
-  Pair odd = {0, 0};
-  for (; left >= sizeof(Pair); left -= sizeof(Pair), at += sizeof(Pair)) {
-    const auto words = wire::load<Pair>(at);
-    even += words & 0xFFFFFFFFU;
-    odd += words >> 32;
+  constexpr std::size_t kWord = sizeof(std::uint64_t);
+  WordSum sum{start};
+  for (; left >= 4 * kWord; left -= 4 * kWord, at += 4 * kWord) {
+    sum.add(wire::load<std::uint64_t>(at));
+    sum.add(wire::load<std::uint64_t>(at + kWord));
+    sum.add(wire::load<std::uint64_t>(at + 2 * kWord));
+    sum.add(wire::load<std::uint64_t>(at + 3 * kWord));
   }
-  even += odd;
-  std::uint64_t sum = even[0] + even[1];
-  if (left >= 8) {
-    sum += halves(wire::load<std::uint64_t>(at));
-    left -= 8;
-    at += 8;
-  }
+  for (; left >= kWord; left -= kWord, at += kWord) sum.add(wire::load<std::uint64_t>(at));
   std::uint64_t rest = 0;
   if (left > 0) std::memcpy(&rest, at, left);
-  return sum + halves(rest);
+  sum.add(rest);
+  return halves(sum.low) + sum.carries;
 }
 
 inline std::uint64_t sum_of_ipv4_header(const std::uint8_t* header) {

@@ -9,6 +9,7 @@
 
 #include "src/lock/mac_batch.hpp"
 #include "src/lock/mac_lanes_avx2.hpp"
+#include "src/lock/mac_lanes_avx512.hpp"
 
 namespace driftlock {
 
@@ -27,6 +28,9 @@ Mac compute_mac_dispatched(const SecretKey& key, std::span<const std::uint8_t> m
 
 #if defined(__x86_64__)
 const bool has_avx2 = __builtin_cpu_supports("avx2") != 0;
+const bool has_avx512 =
+    __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512bw") != 0 &&
+    __builtin_cpu_supports("avx512vl") != 0 && __builtin_cpu_supports("avx512dq") != 0;
 #endif
 
 }  // namespace
@@ -42,15 +46,21 @@ Mac compute_mac(const SecretKey& key, std::span<const std::uint8_t> message) {
   return compute_mac_dispatched(key, message);
 }
 
-void compute_macs(const std::array<MacJob, kMacLanes>& jobs, std::size_t length,
+void compute_macs(const std::array<MacJob, kMacLanes>& jobs, std::size_t lanes, std::size_t length,
                   std::array<Mac, kMacLanes>& macs) {
 #if defined(__x86_64__)
+  if (has_avx512 && lanes == kMacLanes && length % 32 == kMacRestBytes) {
+    compute_macs_avx512(jobs, length, macs);
+    return;
+  }
   if (has_avx2) {
-    compute_macs_avx2(jobs, length, macs);
+    for (std::size_t i = 0; i < lanes; i += kMacLanesHalf) {
+      compute_macs_avx2(&jobs[i], length, &macs[i]);
+    }
     return;
   }
 #endif
-  for (std::size_t i = 0; i < kMacLanes; ++i) {
+  for (std::size_t i = 0; i < lanes; ++i) {
     macs[i] = compute_mac_dispatched(*jobs[i].key, {jobs[i].message, length});
   }
 }

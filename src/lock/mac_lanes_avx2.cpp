@@ -38,8 +38,7 @@ void compute_mac_avx2(const SecretKey& key, const std::uint8_t* message, std::si
 }
 
 // Four named states rather than an array: the compiler keeps them in registers.
-void compute_macs_avx2(const std::array<MacJob, kMacLanes>& jobs, std::size_t length,
-                       std::array<Mac, kMacLanes>& macs) {
+void compute_macs_avx2(const MacJob* jobs, std::size_t length, Mac* macs) {
   State a(jobs[0].key->words.data());
   State b(jobs[1].key->words.data());
   State c(jobs[2].key->words.data());

@@ -10,8 +10,8 @@
 namespace driftlock {
 
 #if defined(__x86_64__)
-void compute_macs_avx2(const std::array<MacJob, kMacLanes>& jobs, std::size_t length,
-                       std::array<Mac, kMacLanes>& macs);
+// Of kMacLanesHalf messages.
+void compute_macs_avx2(const MacJob* jobs, std::size_t length, Mac* macs);
 void compute_mac_avx2(const SecretKey& key, const std::uint8_t* message, std::size_t length,
                       Mac& mac);
 #endif

@@ -76,7 +76,7 @@ TEST(Mac, BatchedEqualsSingleForEveryLength) {
       jobs[i] = {&keys[i], bytes.data() + i * wire::kDatagramBytesMax};
     }
     std::array<Mac, kMacLanes> macs;
-    compute_macs(jobs, length, macs);
+    compute_macs(jobs, kMacLanes, length, macs);
     for (std::size_t i = 0; i < kMacLanes; ++i) {
       ASSERT_EQ(macs[i], compute_mac(keys[i], {jobs[i].message, length})) << length;
     }
