@@ -243,7 +243,11 @@ void Engine::begin(std::uint32_t session_index, const Request& request, Slot& sl
   Session& session = sessions_.at(session_index);
   session.peer = context.peer;
   if (context.client_time_ns != 0 && context.received.state != ClockState::kLost) {
-    session.clock_floor.record(context.received.tai.middle(), context.client_time_ns);
+    // The estimate is the most certain that the node has, the cluster's where that is better; the
+    // middle of the bound moves with whatever the bound is widened by.
+    const ClockReading& at = context.received;
+    session.clock_floor.record(at.tai.contains(at.estimate_ns) ? at.estimate_ns : at.tai.middle(),
+                               context.client_time_ns);
   }
   if (slot.op == Op::kAcquireGroup && slot.claim != kNil) free_group(slot.claim);
   slot.sequence = request.sequence;
