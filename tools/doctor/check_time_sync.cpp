@@ -89,7 +89,7 @@ Findings check_time_sync(const Site& site) {
                         Level::kError,
                         "clock.ptp4l_socket " + socket + " is not there",
                         "the node cannot ask ptp4l what its clock is worth",
-                        {"grep uds_address /etc/linuxptp/ptp4l.conf"}});
+                        {"grep uds_address /etc/driftlock/ptp4l.conf /etc/linuxptp/ptp4l.conf"}});
   }
   return findings;
 }
