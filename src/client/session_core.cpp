@@ -73,7 +73,7 @@ OperationId SessionCore::submit(const Operation& operation, const LocalTime& now
   waiting.operation = operation;
   waiting.submitted_ns = now.local_ns;
   if (operation.op == wire::Op::kRelease) {
-    const auto held = held_.find(operation.token);
+    const auto held = held_.find(newest_name(operation.token));
     if (held != held_.end()) ++held->second.releasing;
   }
   waiting_.push_back(waiting);

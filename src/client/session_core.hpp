@@ -177,6 +177,7 @@ class SessionCore {
   static constexpr std::size_t kSentMax = 64;
   static constexpr Nanoseconds kClosePatienceNs = 2 * kSecond;
   static constexpr std::size_t kUnnumberedMax = 16;
+  static constexpr std::size_t kRenamedMax = 64;
   static constexpr std::uint32_t kHintsForReopen = 2;
 
   // Opening (session_opening.cpp).
@@ -196,6 +197,8 @@ class SessionCore {
   void fill_slots(const LocalTime& now);
   bool assign(const Waiting& waiting, const LocalTime& now);
   [[nodiscard]] std::size_t free_slot(const Waiting& waiting) const;
+  // Something with this lock is under way that has to be answered first.
+  [[nodiscard]] bool must_wait_for_another(const Operation& operation) const;
   [[nodiscard]] bool fill_record(const Waiting& waiting, wire::Request& record) const;
   void plan_renewal(const LocalTime& now);
   void give_up(const LocalTime& now);
@@ -207,6 +210,7 @@ class SessionCore {
   void settle(Flight& flight, const wire::Reply& reply, const LocalTime& now);
   void settle_cancel(Flight& flight, const wire::Reply& reply, const LocalTime& now);
   void finish(Flight& flight, Verdict verdict, const wire::Reply& reply, const LocalTime& now);
+  void give_back_unwanted(const Flight& flight, const wire::Reply& reply, const LocalTime& now);
   void settle_queued(Flight& flight, const LocalTime& now);
   void settle_reclaim(Flight& flight, const wire::Reply& reply, const LocalTime& now);
   [[nodiscard]] Flight* find(OperationId id);
@@ -222,6 +226,10 @@ class SessionCore {
   std::shared_ptr<LockView> note_grant(const wire::Request& record, wire::Grant grant,
                                        const LocalTime& now);
   void note_release(const wire::Request& record, wire::Status status);
+  // The token under which a lock is held now that was granted under `token`: an upgrade gives it
+  // another, which its holder may not have heard of yet.
+  [[nodiscard]] std::uint64_t newest_name(std::uint64_t token) const;
+  void note_renamed(std::uint64_t token, std::uint64_t renamed);
   void note_outcome(const Flight& flight, const wire::Reply& reply, Completion& completion,
                     const LocalTime& now);
   void note_release_sent(const wire::Request& record, const LocalTime& now);
@@ -269,7 +277,8 @@ class SessionCore {
   std::array<Sent, kSentMax> sent_{};
   std::size_t sent_next_ = 0;
   OperationId last_id_ = 0;
-  std::unordered_map<std::uint64_t, Held> held_;  // by token
+  std::unordered_map<std::uint64_t, Held> held_;                 // by token
+  std::deque<std::pair<std::uint64_t, std::uint64_t>> renamed_;  // token to token, oldest first
   std::size_t reclaiming_ = 0;  // unanswered; the lease of before counts until there are none
 
   std::deque<Completion> completions_;

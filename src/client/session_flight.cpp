@@ -72,22 +72,28 @@ void SessionCore::fill_slots(const LocalTime& now) {
   }
 }
 
+// A release goes before the next acquire of its lock, or that would find its own session there; a
+// conversion before all else, since it changes what the session has, and perhaps the token.
+bool SessionCore::must_wait_for_another(const Operation& operation) const {
+  const bool acquires = operation.op == wire::Op::kAcquire;
+  const bool names_token = operation.op == wire::Op::kRelease || operation.op == wire::Op::kConvert;
+  if (!acquires && !names_token) return false;
+  return std::any_of(slots_.begin(), slots_.end(), [&](const Slot& slot) {
+    const wire::Request& record = slot.flight.record;
+    const bool first =
+        record.op == wire::Op::kConvert || (acquires && record.op == wire::Op::kRelease);
+    return slot.flight.id != 0 && first && record.namespace_id == operation.name.namespace_id &&
+           record.key == operation.name.bytes;
+  });
+}
+
 std::size_t SessionCore::free_slot(const Waiting& waiting) const {
   const wire::Op op = waiting.operation.op;
   // What is held comes before what is wanted.
   if (op != wire::Op::kReclaim && op != wire::Op::kRenew && reclaiming_ > 0) return kNoFreeSlot;
   const auto free = [this](std::size_t i) { return slots_[i].flight.id == 0; };
   if (op == wire::Op::kRenew) return free(0) ? 0 : kNoFreeSlot;
-  if (op == wire::Op::kAcquire) {
-    // A release of the same lock goes first, or the acquire would find its own session there.
-    for (const Slot& slot : slots_) {
-      const bool releases = slot.flight.id != 0 && slot.flight.record.op == wire::Op::kRelease;
-      if (releases && slot.flight.record.namespace_id == waiting.operation.name.namespace_id &&
-          slot.flight.record.key == waiting.operation.name.bytes) {
-        return kNoFreeSlot;
-      }
-    }
-  }
+  if (must_wait_for_another(waiting.operation)) return kNoFreeSlot;
   for (std::size_t i = 1; i < slots_.size(); ++i) {
     if (free(i)) return i;
   }
@@ -116,10 +122,10 @@ bool SessionCore::fill_record(const Waiting& waiting, wire::Request& record) con
     record.argument = static_cast<std::uint64_t>(operation.wait_ns);
     if (operation.take_over) record.flags = wire::kTakeOver;
   } else if (operation.op == wire::Op::kConvert) {
-    record.argument = operation.token;
+    record.argument = newest_name(operation.token);
     record.predicted_release_ns = operation.wait_ns;
   } else if (operation.op == wire::Op::kRelease) {
-    record.argument = operation.token;
+    record.argument = newest_name(operation.token);
   } else if (operation.op == wire::Op::kCancel) {
     const auto target = std::find_if(slots_.begin(), slots_.end(), [&](const Slot& slot) {
       return slot.flight.id == waiting.cancels;
@@ -294,27 +300,41 @@ void SessionCore::finish(Flight& flight, Verdict verdict, const wire::Reply& rep
   const bool kept = verdict == Verdict::kAnswered && reply.status == wire::Status::kOk;
   Completion completion;
   if (verdict == Verdict::kAnswered) note_outcome(done, reply, completion, now);
-  if (done.reported && done.record.op == wire::Op::kAcquire && kept) {
-    // Granted after its user was told that no answer came: nobody else would give it back.
-    Waiting release;
-    release.id = ++last_id_;
-    release.operation.op = wire::Op::kRelease;
-    release.operation.name.namespace_id = done.record.namespace_id;
-    release.operation.name.length = done.record.key_length;
-    release.operation.name.bytes = done.record.key;
-    release.operation.token = reply.token;
-    release.submitted_ns = now.local_ns;
-    release.own = true;
-    waiting_.push_back(release);
-    return;
-  }
+  // Granted after its user was told that no answer came: nobody else would give it back.
+  if (done.reported && kept) give_back_unwanted(done, reply, now);
   if (done.own || done.reported) return;
   completion.id = done.id;
   completion.op = done.record.op;
   completion.verdict = verdict;
   completion.reply = reply;
+  if (may_wait(done.record.op)) completion.reply.token = newest_name(reply.token);
   completion.took_ns = now.local_ns - done.submitted_ns;
   completions_.push_back(std::move(completion));
+}
+
+void SessionCore::give_back_unwanted(const Flight& flight, const wire::Reply& reply,
+                                     const LocalTime& now) {
+  const auto release = [&](const LockName& name, std::uint64_t token) {
+    Waiting waiting;
+    waiting.id = ++last_id_;
+    waiting.operation.op = wire::Op::kRelease;
+    waiting.operation.name = name;
+    waiting.operation.token = token;
+    waiting.submitted_ns = now.local_ns;
+    waiting.own = true;
+    waiting_.push_back(waiting);
+  };
+  if (flight.record.op == wire::Op::kAcquire) {
+    LockName name;
+    name.namespace_id = flight.record.namespace_id;
+    name.length = flight.record.key_length;
+    name.bytes = flight.record.key;
+    release(name, reply.token);
+  } else if (flight.record.op == wire::Op::kAcquireGroup) {
+    for (std::size_t i = 0; i < flight.grants.size(); ++i) {
+      release(flight.group[i].name, flight.grants[i].token);
+    }
+  }
 }
 
 void SessionCore::cancel(OperationId id, const LocalTime& now) {

@@ -25,10 +25,23 @@ Nanoseconds SessionCore::predicted_hold(const wire::Request& record) const {
   return hold_times_.predict(hold_key(record));
 }
 
+std::uint64_t SessionCore::newest_name(std::uint64_t token) const {
+  for (const auto& [before, after] : renamed_) {
+    if (before == token) token = after;
+  }
+  return token;
+}
+
+void SessionCore::note_renamed(std::uint64_t token, std::uint64_t renamed) {
+  if (token == renamed) return;
+  renamed_.emplace_back(token, renamed);
+  if (renamed_.size() > kRenamedMax) renamed_.pop_front();
+}
+
 // A token that is held already is a lock taken again, by the same session.
 std::shared_ptr<LockView> SessionCore::note_grant(const wire::Request& record, wire::Grant grant,
                                                   const LocalTime& now) {
-  const auto found = held_.find(grant.token);
+  const auto found = held_.find(newest_name(grant.token));
   if (found != held_.end()) {
     ++found->second.depth;
     return found->second.view;
@@ -59,7 +72,7 @@ void SessionCore::note_release(const wire::Request& record, wire::Status status)
 
 // A release of a lock whose depth the node has forgotten: only the last is for the node.
 bool SessionCore::release_here(const Operation& operation) {
-  const auto found = held_.find(operation.token);
+  const auto found = held_.find(newest_name(operation.token));
   if (operation.op != wire::Op::kRelease || found == held_.end()) return false;
   Held& held = found->second;
   if (held.depth_here == 0 ||
@@ -74,6 +87,9 @@ void SessionCore::note_outcome(const Flight& flight, const wire::Reply& reply,
                                Completion& completion, const LocalTime& now) {
   const wire::Request& record = flight.record;
   if (record.op == wire::Op::kRelease) return note_release(record, reply.status);
+  if (record.op == wire::Op::kConvert && reply.status == wire::Status::kNotHeld) {
+    return revoke(record.argument);
+  }
   if (reply.status != wire::Status::kOk) return;
   if (record.op == wire::Op::kAcquire) {
     completion.lock = note_grant(record, {reply.token, reply.ticket}, now);
@@ -82,6 +98,7 @@ void SessionCore::note_outcome(const Flight& flight, const wire::Reply& reply,
     auto node = held_.extract(record.argument);
     if (node.empty()) return;
     node.key() = reply.token;
+    note_renamed(record.argument, reply.token);
     node.mapped().record.mode = record.mode;
     node.mapped().ticket = reply.ticket;
     completion.lock = node.mapped().view;

@@ -161,6 +161,7 @@ void SessionCore::end_session(const LocalTime& now) {
   unproven_ = false;
   announced_ = HolderState::kLost;
   held_.clear();
+  renamed_.clear();
   reclaiming_ = 0;
   fail_everything(now);
   lease_ = std::make_shared<LeaseView>();

@@ -234,6 +234,7 @@ class Engine {
   void extend_lease(Session& session, const RequestContext& context);
   void lease_passed(std::uint32_t session, const ClockReading& now);
   void end_session(std::uint32_t session, const ClockReading& now);
+  void end_waits(std::uint32_t session, const ClockReading& now);
   void continue_ending(const ClockReading& now);
   void forget_groups(std::uint32_t session);
   [[nodiscard]] bool client_has_room(std::uint64_t client_id) const;
@@ -275,6 +276,8 @@ class Engine {
   // Takes the claim away; whoever waits behind it and now fits is granted.
   void give_back(std::uint32_t claim, const ClockReading& now, std::uint64_t key_hash = 0);
   void give_back_token(std::uint32_t session, std::uint64_t token, const ClockReading& now);
+  [[nodiscard]] bool may_take_over(std::uint32_t lock, std::uint32_t by_session,
+                                   std::uint16_t wanted) const;
   void take_over(std::uint32_t lock, std::uint32_t by_session);
   void serve_waiters(std::uint32_t lock, const ClockReading& now);
   [[nodiscard]] bool head_fits(std::uint32_t lock, std::uint32_t head) const;
@@ -282,6 +285,9 @@ class Engine {
   // Ends a wait with `status`, pushed to the waiter unless it asked for the end itself. A member's
   // end is its group's.
   void end_wait(std::uint32_t claim, wire::Status status, const ClockReading& now, bool push);
+  // The same for a wait that is no group's, and without serving those behind it.
+  void end_alone(std::uint32_t claim, wire::Status status, bool push = true);
+  [[nodiscard]] bool upgrades_nothing(std::uint32_t wait) const;
   void remove_wait(std::uint32_t claim);
   void resume_stalled(const ClockReading& now);
   [[nodiscard]] std::uint64_t ticket_for(std::uint64_t client_id, std::uint64_t key_hash,

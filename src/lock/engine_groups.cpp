@@ -151,23 +151,27 @@ void Engine::member_granted(std::uint32_t group_index, std::uint32_t wait, std::
 
 void Engine::end_group(std::uint32_t group_index, Status status, const ClockReading& now,
                        bool push) {
-  // Out of the group first, so that whoever is served by what is given back finds no half of it.
+  // All of it first, so that whoever is served by what is given back finds no half of it.
   const Group group = groups_[group_index];
   Slot& slot = sessions_.slot(group.session, group.slot);
   slot.state = SlotState::kAnswered;
   slot.status = status;
   slot.claim = kNil;
   free_group(group_index);
+  std::array<std::uint32_t, wire::kGroupKeysMax> locks{};
   for (std::size_t i = 0; i < group.count; ++i) {
     const std::uint32_t claim = group.claims[i];
-    const std::uint32_t lock = locks_.lock_of(claim);
+    locks[i] = locks_.lock_of(claim);
     if (locks_.claim(claim).holds()) {
-      give_back(claim, now);
+      locks_.remove_claim(claim, sessions_.at(group.session).claims);
+      --holders_;
     } else {
       remove_wait(claim);
-      serve_waiters(lock, now);
-      forget_if_idle(lock);
     }
+  }
+  for (std::size_t i = 0; i < group.count; ++i) {
+    serve_waiters(locks[i], now);
+    if (locks_.in_use(locks[i])) forget_if_idle(locks[i]);
   }
   if (push) queue_push({0, group.session, slot.sequence, group.slot});
 }

@@ -80,7 +80,7 @@ void Engine::acquire(std::uint32_t session_index, const Request& request, std::u
                      Slot& slot, const RequestContext& context) {
   std::uint16_t wanted = 0;
   std::uint16_t size = 0;
-  const bool take_it_over = (request.flags & wire::kTakeOver) != 0;
+  bool take_it_over = (request.flags & wire::kTakeOver) != 0;
   if (key_hash == 0 || !permits_of(request, wanted, size)) {
     slot.status = Status::kBadRequest;
     return;
@@ -107,7 +107,9 @@ void Engine::acquire(std::uint32_t session_index, const Request& request, std::u
   const std::uint32_t held =
       size == kRwPermits ? locks_.holder_of(lock, session_index, session.claims) : kNil;
   if (held == kNil) tell_asked(key_hash, lock, session_index, context.now);
-  if (held == kNil && take_it_over && granting == Status::kOk) take_over(lock, session_index);
+  take_it_over = take_it_over && held == kNil && granting == Status::kOk &&
+                 may_take_over(lock, session_index, wanted);
+  if (take_it_over) take_over(lock, session_index);
   const bool free = state.permits_used + wanted <= state.permits_max &&
                     (!locks_.has_waiters(lock) || take_it_over);
   const std::uint32_t advance = advance_on(lock);
@@ -139,6 +141,7 @@ void Engine::acquire(std::uint32_t session_index, const Request& request, std::u
   if (slot.status == Status::kOk && slot.state == SlotState::kAnswered) {
     extend_lease(session, context);
   }
+  if (take_it_over) serve_waiters(lock, context.now);  // an upgrade of what was taken is over
   forget_if_idle(lock, key_hash);
 }
 
@@ -181,6 +184,18 @@ std::uint32_t Engine::wait_for(std::uint32_t lock, std::uint32_t session_index,
   wait_timers_.schedule(timer, wait_deadlines_[timer]);
   recall(lock, session_index, now);
   return claim;
+}
+
+// Not what the session itself has, nor what is promised to a group that has not got all of its
+// locks.
+bool Engine::may_take_over(std::uint32_t lock, std::uint32_t by_session,
+                           std::uint16_t wanted) const {
+  std::uint32_t left = wanted;
+  for (std::uint32_t i = locks_.first_holder(lock); i != kNil; i = locks_.next_holder(i)) {
+    const Claim& holder = locks_.claim(i);
+    if (holder.session == by_session || holder.depth == 0) left += holder.permits;
+  }
+  return left <= locks_.lock(lock).permits_max;
 }
 
 // Every holder loses the lock at once; what the lock guards must refuse their tokens from now on.
@@ -397,17 +412,22 @@ bool Engine::head_fits(std::uint32_t lock, std::uint32_t head) const {
 }
 
 void Engine::serve_waiters(std::uint32_t lock, const ClockReading& now) {
-  while (locks_.has_waiters(lock)) {
+  // A group's end may have forgotten the lock already.
+  while (locks_.in_use(lock) && locks_.has_waiters(lock)) {
     const std::uint32_t head = locks_.first_waiter(lock);
     const Claim waiter = locks_.claim(head);
     if (sessions_.at(waiter.session).state != SessionState::kActive) {
       // Nobody may wait for the dead; their own end would come to it later.
-      Slot& slot = sessions_.slot(waiter.session, waiter.slot);
-      remove_wait(head);
-      slot.state = SlotState::kAnswered;
-      slot.status = Status::kSessionEnded;
-      slot.claim = kNil;
-      queue_push({0, waiter.session, slot.sequence, waiter.slot});
+      if (waiter.wait_kind() == WaitKind::kGroup) {
+        end_group(sessions_.slot(waiter.session, waiter.slot).claim, Status::kSessionEnded, now,
+                  true);
+      } else {
+        end_alone(head, Status::kSessionEnded);
+      }
+      continue;
+    }
+    if (upgrades_nothing(head)) {
+      end_alone(head, Status::kNotHeld);
       continue;
     }
     if (!head_fits(lock, head)) return;
@@ -417,6 +437,14 @@ void Engine::serve_waiters(std::uint32_t lock, const ClockReading& now) {
     }
     grant_head(lock, head, now);
   }
+}
+
+// The lock that this wait was to upgrade is held no more: released, or taken over.
+bool Engine::upgrades_nothing(std::uint32_t wait) const {
+  const Claim& waiter = locks_.claim(wait);
+  return waiter.wait_kind() == WaitKind::kUpgrade &&
+         locks_.holder_of(locks_.lock_of(wait), waiter.session,
+                          sessions_.at(waiter.session).claims) == kNil;
 }
 
 void Engine::grant_head(std::uint32_t lock, std::uint32_t head, const ClockReading& now) {
@@ -457,20 +485,25 @@ void Engine::remove_wait(std::uint32_t claim) {
   --waiters_;
 }
 
-void Engine::end_wait(std::uint32_t claim, Status status, const ClockReading& now, bool push) {
+void Engine::end_alone(std::uint32_t claim, Status status, bool push) {
   const Claim waiter = locks_.claim(claim);
   Slot& slot = sessions_.slot(waiter.session, waiter.slot);
-  if (waiter.wait_kind() == WaitKind::kGroup) {
-    end_group(slot.claim, status, now, push);
-    return;
-  }
-  const std::uint32_t lock = locks_.lock_of(claim);
   const bool tried = waiter.wait_kind() == WaitKind::kTry && status == Status::kTimeout;
   remove_wait(claim);
   slot.state = SlotState::kAnswered;
   slot.status = tried ? Status::kBusy : status;
   slot.claim = kNil;
   if (push) queue_push({0, waiter.session, slot.sequence, waiter.slot});
+}
+
+void Engine::end_wait(std::uint32_t claim, Status status, const ClockReading& now, bool push) {
+  const Claim waiter = locks_.claim(claim);
+  if (waiter.wait_kind() == WaitKind::kGroup) {
+    end_group(sessions_.slot(waiter.session, waiter.slot).claim, status, now, push);
+    return;
+  }
+  const std::uint32_t lock = locks_.lock_of(claim);
+  end_alone(claim, status, push);
   serve_waiters(lock, now);  // those behind may fit now
   forget_if_idle(lock);
 }

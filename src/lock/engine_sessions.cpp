@@ -131,6 +131,7 @@ void Engine::lease_passed(std::uint32_t session_index, const ClockReading& now) 
     sessions_.ended();
     --sessions_of(session.client_id);
     session.state = SessionState::kDelayed;
+    end_waits(session_index, now);  // only what it holds outlasts its lease
   }
   if (session.state != SessionState::kDelayed) return;
   if (end_ns >= now.tai.earliest) {
@@ -149,11 +150,18 @@ void Engine::end_session(std::uint32_t session_index, const ClockReading& now) {
   session.state = SessionState::kEnding;
   session_timers_.cancel(session_index);
   ending_[ending_count_++] = session_index;
-  // A group is one wait: it ends before its members' claims are given back one by one.
-  for (std::uint8_t i = 0; i < session.slot_count; ++i) {
+  end_waits(session_index, now);
+}
+
+// A group is one wait: it must be over before its members' claims are given back one by one.
+void Engine::end_waits(std::uint32_t session_index, const ClockReading& now) {
+  for (std::uint8_t i = 0; i < sessions_.at(session_index).slot_count; ++i) {
     const Slot& slot = sessions_.slot(session_index, i);
-    if (slot.op == wire::Op::kAcquireGroup && slot.state == SlotState::kWaiting) {
+    if (slot.state != SlotState::kWaiting) continue;
+    if (slot.op == wire::Op::kAcquireGroup) {
       end_group(slot.claim, Status::kSessionEnded, now, true);
+    } else {
+      end_wait(slot.claim, Status::kSessionEnded, now, true);
     }
   }
 }

@@ -135,8 +135,10 @@ class LockTable {
                                      std::uint16_t permits_max);
   // Nobody holds it or waits for it.
   [[nodiscard]] bool idle(std::uint32_t lock) const {
-    return locks_[lock].permits_used == 0 && locks_[lock].crowd == kNil;
+    return locks_[lock].permits_used == 0 && locks_[lock].crowd == kNil && in_use(lock);
   }
+  // False once it has been forgotten.
+  [[nodiscard]] bool in_use(std::uint32_t lock) const { return locks_[lock].name.length != 0; }
   // Forgets an idle lock.
   void erase(std::uint32_t lock, std::uint64_t hash);
   // A holder now has `permits` of the lock instead of what it had.
@@ -188,7 +190,6 @@ class LockTable {
   [[nodiscard]] std::uint32_t next_waiter(std::uint32_t claim) const {
     return pooled(claim).lock_next;
   }
-  [[nodiscard]] bool in_use(std::uint32_t lock) const { return locks_[lock].name.length != 0; }
   [[nodiscard]] std::uint32_t first_holder(std::uint32_t lock) const;
   // Those waiting before `claim`, and all that wait: at most, since the numbers of waits given up
   // in the middle of the queue still count.

@@ -33,15 +33,24 @@ LockModel::LockModel(const KeyHistory& history) {
     if (operation.op == HistoryOp::kAcquire && unanswered) {
       ghosts_.push_back({operation.called_ns, operation.client, operation.take_over});
     }
+    // Perhaps granted, and given back again before it was answered.
+    if (operation.op == HistoryOp::kAcquire && operation.outcome == Outcome::kOther) {
+      passing_.push_back({operation.called_ns, operation.client, operation.take_over});
+    }
     if (operation.op == HistoryOp::kConvert && unanswered) {
+      upgrades_.push_back(operation.called_ns);
       uncertain_.insert(operation.token);
       const auto place = over_from_ns_.try_emplace(operation.token, operation.called_ns).first;
       place->second = std::min(place->second, operation.called_ns);
     }
     if (operation.outcome == Outcome::kOk && operation.op != HistoryOp::kRelease) {
-      tokens_.push_back(operation.granted);
       client_of_[operation.granted] = operation.client;
     }
+  }
+  for (const HistoryOperation& operation : history.operations) {
+    const bool grants = operation.outcome == Outcome::kOk && operation.op != HistoryOp::kRelease;
+    const bool converts = operation.op == HistoryOp::kConvert;
+    if (grants && (converts || !was_lost_sight_of(operation))) tokens_.push_back(operation.granted);
   }
   std::sort(tokens_.begin(), tokens_.end());
   tokens_.erase(std::unique(tokens_.begin(), tokens_.end()), tokens_.end());
@@ -66,13 +75,20 @@ bool LockModel::next_token(const LockState& state, std::uint64_t token) const {
   return next != tokens_.end() && *next == token;
 }
 
-// Its client had an acquire without an answer, which may have taken the lock before it.
+// The client had an acquire without an answer, or one that was perhaps granted and given back: its
+// session may hold the lock once more than its answers tell.
+bool LockModel::lost_sight(std::uint32_t client, Nanoseconds before_ns) const {
+  const auto before = [&](const Ghost& ghost) {
+    return ghost.client == client && ghost.called_ns < before_ns;
+  };
+  return std::any_of(ghosts_.begin(), ghosts_.end(), before) ||
+         std::any_of(passing_.begin(), passing_.end(), before);
+}
+
 bool LockModel::was_lost_sight_of(const HistoryOperation& operation) const {
   const auto owner = client_of_.find(operation.granted);
-  if (owner == client_of_.end() || owner->second != operation.client) return false;
-  return std::any_of(ghosts_.begin(), ghosts_.end(), [&](const Ghost& ghost) {
-    return ghost.client == operation.client && ghost.called_ns < operation.returned_ns;
-  });
+  return owner != client_of_.end() && owner->second == operation.client &&
+         lost_sight(operation.client, operation.returned_ns);
 }
 
 std::vector<LockState> LockModel::step(const LockState& state, const HistoryOperation& operation,
@@ -95,8 +111,8 @@ bool LockModel::blocked(const LockState& state, const HistoryOperation& operatio
                   [&](const Ghost& ghost) { return ghost.called_ns < place.before_ns; })) {
     return true;
   }
-  return std::any_of(state.holders.begin(), state.holders.end(),
-                     [&](const Holder& holder) { return uncertain_.contains(holder.token); });
+  return std::any_of(upgrades_.begin(), upgrades_.end(),
+                     [&](Nanoseconds called_ns) { return called_ns < place.before_ns; });
 }
 
 std::vector<LockState> LockModel::acquire(const LockState& state, const HistoryOperation& operation,
@@ -111,14 +127,17 @@ std::vector<LockState> LockModel::acquire(const LockState& state, const HistoryO
     return {after};
   }
   const Holder fresh{operation.granted, operation.client, operation.permits, 1};
-  const bool rises = operation.granted > state.newest_token ? next_token(state, operation.granted)
-                                                            : was_lost_sight_of(operation);
-  if (!rises) return {};
-  if (operation.take_over) {
-    std::erase_if(after.holders,
-                  [&](const Holder& holder) { return holder.client != operation.client; });
+  const bool rises = operation.granted > state.newest_token && next_token(state, operation.granted);
+  if (!rises && !was_lost_sight_of(operation)) return {};
+  std::vector<LockState> states = grant(after, fresh, operation.size, place);
+  if (!operation.take_over) return states;
+  // Where it could not be taken over it was an acquire like any other.
+  std::erase_if(after.holders,
+                [&](const Holder& holder) { return holder.client != operation.client; });
+  for (LockState& taken : grant(after, fresh, operation.size, place)) {
+    states.push_back(std::move(taken));
   }
-  return grant(after, fresh, operation.size, place);
+  return states;
 }
 
 // Ends as few of the holds that may be over as make room, in every way.
@@ -152,17 +171,18 @@ std::vector<LockState> LockModel::grant(const LockState& state, const Holder& fr
 
 std::vector<LockState> LockModel::release(const LockState& state, const HistoryOperation& operation,
                                           const Place& place) const {
-  if (operation.outcome == Outcome::kOther || uncertain_.contains(operation.token)) {
-    LockState after = state;
-    std::erase_if(after.holders,
+  if (operation.outcome == Outcome::kOther) return {state};
+  if (uncertain_.contains(operation.token)) {
+    LockState without = state;
+    std::erase_if(without.holders,
                   [&](const Holder& holder) { return holder.token == operation.token; });
-    return operation.outcome == Outcome::kOther ? std::vector<LockState>{state}
-                                                : std::vector<LockState>{after};
+    return {state, without};
   }
   LockState after = state;
   const auto held = find(after, operation.token);
   const bool mine = held != after.holders.end() && held->client == operation.client;
   if (operation.outcome == Outcome::kOk) {
+    if (!mine && lost_sight(operation.client, operation.returned_ns)) return {state};
     if (!mine) return {};
     if (--held->depth == 0) after.holders.erase(held);
     return {after};
@@ -185,7 +205,9 @@ std::vector<LockState> LockModel::convert(const LockState& state, const HistoryO
     return {after};
   }
   if (operation.outcome != Outcome::kOk) return {state};
-  if (!mine && !uncertain_.contains(operation.token)) return {};
+  const bool maybe =
+      uncertain_.contains(operation.token) || lost_sight(operation.client, operation.returned_ns);
+  if (!mine && !maybe) return {};
   const bool fresh = operation.granted != operation.token;
   if (fresh && !next_token(state, operation.granted)) return {};
   Holder changed{operation.granted, operation.client, operation.permits, 1};

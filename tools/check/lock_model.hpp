@@ -60,6 +60,7 @@ class LockModel {
   // The hold may be over before the place.
   [[nodiscard]] bool may_be_over(const Holder& holder, const Place& place) const;
   [[nodiscard]] bool next_token(const LockState& state, std::uint64_t token) const;
+  [[nodiscard]] bool lost_sight(std::uint32_t client, Nanoseconds before_ns) const;
   [[nodiscard]] bool was_lost_sight_of(const HistoryOperation& operation) const;
   [[nodiscard]] bool blocked(const LockState& state, const HistoryOperation& operation,
                              const Place& place) const;
@@ -74,6 +75,8 @@ class LockModel {
     bool take_over = false;
   };
   std::vector<Ghost> ghosts_;
+  std::vector<Nanoseconds> upgrades_;  // calls of conversions without an answer
+  std::vector<Ghost> passing_;         // acquires that came to nothing
 };
 
 }  // namespace driftlock::check

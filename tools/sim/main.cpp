@@ -89,6 +89,9 @@ void print_totals(const SimTotals& totals, double wall_s) {
               static_cast<unsigned long long>(totals.grants),
               static_cast<unsigned long long>(totals.datagrams),
               static_cast<unsigned long long>(totals.sessions_lost));
+  std::printf("histories of locks linearizable %llu, undecided %llu\n",
+              static_cast<unsigned long long>(totals.histories - totals.undecided),
+              static_cast<unsigned long long>(totals.undecided));
   std::printf("faults injected:");
   for (std::size_t i = 0; i < kFaultKinds; ++i) {
     if (totals.injected[i] == 0) continue;

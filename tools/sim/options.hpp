@@ -64,6 +64,8 @@ struct SimTotals {
   std::uint64_t grants = 0;
   std::uint64_t datagrams = 0;
   std::uint64_t sessions_lost = 0;
+  std::uint64_t histories = 0;  // of locks, looked at for linearizability
+  std::uint64_t undecided = 0;  // of these, given up
   Nanoseconds simulated_ns = 0;
   std::array<std::uint64_t, kFaultKinds> injected{};
 
@@ -72,6 +74,8 @@ struct SimTotals {
     grants += other.grants;
     datagrams += other.datagrams;
     sessions_lost += other.sessions_lost;
+    histories += other.histories;
+    undecided += other.undecided;
     simulated_ns += other.simulated_ns;
     for (std::size_t i = 0; i < kFaultKinds; ++i) injected[i] += other.injected[i];
   }

@@ -13,6 +13,7 @@
 #include "src/client/lease_view.hpp"
 #include "src/lock/wire.hpp"
 #include "tools/sim/events.hpp"
+#include "tools/sim/keys.hpp"
 
 namespace driftlock::sim {
 
@@ -39,30 +40,40 @@ struct Hold {
 
 class Oracle {
  public:
-  Oracle(Events& events, std::vector<std::uint16_t> permits_of_key)
-      : events_(events), permits_(std::move(permits_of_key)), keys_(permits_.size()) {}
+  Oracle(Events& events, std::vector<KeyPlan> plan)
+      : events_(events), plan_(std::move(plan)), keys_(plan_.size()) {}
 
-  // Permits of a semaphore; 0: a reader-writer lock.
-  [[nodiscard]] std::uint16_t permits_of(std::uint32_t key) const { return permits_[key]; }
-  [[nodiscard]] std::uint32_t keys() const { return static_cast<std::uint32_t>(permits_.size()); }
+  [[nodiscard]] const KeyPlan& plan_of(std::uint32_t key) const { return plan_[key]; }
+  [[nodiscard]] std::uint32_t keys() const { return static_cast<std::uint32_t>(plan_.size()); }
 
   // The hold stays the oracle's until it is over.
   Hold& begin(const Hold& hold);
+  // The hold goes on, in this mode and under this token.
+  void converted(Hold& hold, wire::Mode mode, std::uint64_t token);
+  // Whoever holds the key under this token or an older one has lost it to another, told or not:
+  // what the lock guards knows them apart by their tokens.
+  void taken_over(std::uint32_t key, std::uint64_t newest);
   // Looks at all that is believed of the key.
   void check(std::uint32_t key);
   // The same wherever this client holds something.
   void check_client(std::uint32_t client);
 
  private:
+  struct Newest {
+    std::uint64_t token = 0;
+    std::uint32_t client = 0;
+  };
   struct Key {
     std::list<Hold> holds;
-    std::uint64_t newest_exclusive = 0;  // token
-    std::uint64_t newest = 0;
+    Newest newest_exclusive;
+    Newest newest;
+    std::uint64_t taken_over = 0;
   };
   void check_token(Key& key, const Hold& hold);
+  void check_permits(std::uint32_t index, const std::vector<const Hold*>& believed);
 
   Events& events_;
-  std::vector<std::uint16_t> permits_;
+  std::vector<KeyPlan> plan_;
   std::vector<Key> keys_;
 };
 

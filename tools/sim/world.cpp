@@ -1,8 +1,8 @@
 // One run: the seed's world, its faults, and what must be true when they are over.
 #include <memory>
 
+#include "tools/check/linearizability.hpp"
 #include "tools/sim/client.hpp"
-#include "tools/sim/history.hpp"
 #include "tools/sim/node.hpp"
 
 namespace driftlock::sim {
@@ -13,6 +13,7 @@ namespace {
 constexpr Nanoseconds kRecoveryNs = 30 * kSecond;
 constexpr Nanoseconds kQuietNs = 12 * kSecond;
 constexpr Nanoseconds kClosingNs = 10 * kSecond;
+constexpr std::uint64_t kConfigurationsMax = 200'000;  // of one lock's history
 constexpr Nanoseconds kClockPublishedNs = 100 * kMillisecond;
 
 bool of_network(FaultKind kind) {
@@ -34,6 +35,7 @@ class World {
   void recover();
   void close_all();
   void check_empty(bool closed);
+  void check_history();
   template <typename Check>
   void expect_all(const char* what, Nanoseconds within_ns, Check&& check);
 
@@ -46,7 +48,7 @@ class World {
   Network network_;
   Monitor monitor_;
   Oracle oracle_;
-  History history_;
+  check::History history_;
   std::vector<Fault> faults_;
   std::unique_ptr<SimNode> node_;
   std::vector<std::unique_ptr<SimClient>> clients_;
@@ -55,13 +57,16 @@ class World {
   int losts_ = 0;
 };
 
-std::vector<std::uint16_t> choose_keys(Random& random, std::uint32_t count) {
-  std::vector<std::uint16_t> permits;
+std::vector<KeyPlan> choose_keys(Random& random, std::uint32_t count) {
+  std::vector<KeyPlan> keys;
   for (std::uint32_t i = 0; i < count; ++i) {
-    const bool semaphore = i > 0 && random.chance(0.25);
-    permits.push_back(semaphore ? static_cast<std::uint16_t>(1 + random.below(3)) : 0);
+    KeyPlan plan;
+    if (i > 0 && random.chance(0.25))
+      plan.permits = static_cast<std::uint16_t>(1 + random.below(3));
+    plan.fence = random.chance(0.15);
+    keys.push_back(plan);
   }
-  return permits;
+  return keys;
 }
 
 World::World(const SimOptions& options)
@@ -79,6 +84,9 @@ World::World(const SimOptions& options)
       faults_(plan_faults(options, client_count_)) {
   node_ =
       std::make_unique<SimNode>(events_, network_, monitor_, node_plan(), Random(options.seed, 5));
+  monitor_.on_take_over([this](const std::string& key, std::uint64_t newest) {
+    oracle_.taken_over(key_number(key), newest);
+  });
   make_clients();
   network_.connect([this](Packet packet) { node_->arrive(std::move(packet)); },
                    [this](Packet packet) {
@@ -98,7 +106,8 @@ NodePlan World::node_plan() {
   plan.engine.locks.claims_max = 128;
   plan.engine.locks.long_keys_max = 16;
   plan.engine.locks.hash_seed = random_.next();
-  plan.engine.groups_max = 16;
+  plan.engine.groups_max = 32;
+  plan.engine.namespaces = {{.id = kFenceNamespace, .fence = true}};
   plan.engine.ticket_key = SecretKey{{random_.next(), random_.next(), 1, 2}};
   plan.engine.term_default_ns = kSecond;
   plan.engine.term_max_ns = 4 * kSecond;
@@ -114,6 +123,8 @@ NodePlan World::node_plan() {
 void World::make_clients() {
   const Nanoseconds think_ns = random_.spread(10 * kMillisecond, 200 * kMillisecond);
   const Nanoseconds hold_ns = random_.spread(kMillisecond, 200 * kMillisecond);
+  const double groups = random_.chance(0.5) ? 0.0 : 0.4 * random_.unit();
+  const double converts = random_.chance(0.3) ? 0.0 : 0.6 * random_.unit();
   for (std::uint32_t i = 0; i < client_count_; ++i) {
     ClientPlan plan;
     plan.index = i;
@@ -128,9 +139,13 @@ void World::make_clients() {
     plan.think_ns = think_ns;
     plan.hold_ns = hold_ns;
     plan.tasks = static_cast<std::uint32_t>(1 + random_.below(3));
-    clients_.push_back(std::make_unique<SimClient>(events_, network_, oracle_,
-                                                   options_.history.empty() ? nullptr : &history_,
-                                                   plan, Random(options_.seed, 100 + i)));
+    plan.groups = groups;
+    plan.converts = converts;
+    if (random_.chance(0.3)) {
+      plan.session.lock_delay_ms = static_cast<std::uint32_t>(random_.between(1, 1500));
+    }
+    clients_.push_back(std::make_unique<SimClient>(events_, network_, oracle_, history_, plan,
+                                                   Random(options_.seed, 100 + i)));
   }
 }
 
@@ -290,6 +305,19 @@ void World::close_all() {
   check_empty(true);
 }
 
+// What the clients were told, for itself: an order in which a lock would have answered so.
+void World::check_history() {
+  for (const auto& client : clients_) client->forget();
+  if (events_.broken()) return;
+  const check::Findings findings = check::check_history(history_, kConfigurationsMax);
+  totals_.histories += findings.keys;
+  if (findings.judgement == check::Judgement::kViolated) {
+    events_.violate("linearizability", findings.why);
+  } else if (findings.judgement == check::Judgement::kUndecided) {
+    ++totals_.undecided;
+  }
+}
+
 Verdict World::run() {
   node_->start();
   publish_clock();
@@ -303,6 +331,7 @@ Verdict World::run() {
   events_.run_until(options_.duration_ns);
   recover();
   close_all();
+  check_history();
   Verdict verdict;
   verdict.ok = !events_.broken();
   verdict.check = events_.check();
