@@ -103,8 +103,13 @@ void Monitor::check_tokens(const NodeMoment& moment) {
     return first != second ? first < second : a.waited && !b.waited;
   });
   for (const Granted& granted : granted_) {
-    if (granted.asked->cancelled) continue;
     Key& key = *granted.member->key;
+    if ((granted.asked->request.flags & wire::kTakeOver) != 0 && !granted.waited) {
+      std::erase_if(key.stakes, [&](const auto& stake) {  // those granted in the same turn, too
+        return stake.second.session != granted.session;
+      });
+    }
+    if (granted.asked->cancelled) continue;
     const std::uint64_t token = granted.member->grant.token;
     const auto known = key.session_of_token.find(token);
     const bool reentered = known != key.session_of_token.end() && known->second == granted.session;
@@ -131,11 +136,6 @@ void Monitor::check_tokens(const NodeMoment& moment) {
     key.newest_token = std::max(key.newest_token, token);
     key.session_of_token[token] = granted.session;
     check_order(granted);
-    if ((granted.asked->request.flags & wire::kTakeOver) != 0 && !granted.waited) {
-      std::erase_if(key.stakes, [&](const auto& stake) {  // those granted in the same turn, too
-        return stake.second.session != granted.session;
-      });
-    }
     check_stakes(granted);
     if (events_.tracing()) {
       events_.trace("node grants " + key.name.substr(0, 2) + " token " + text(token) +
