@@ -2,14 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
+
+#include "src/predict/adaptive_liveness.hpp"
 
 namespace driftlock {
 namespace {
 
 constexpr std::size_t kLongWindow = 1000;
 constexpr std::size_t kShortWindow = 16;
-constexpr double kFloorNs = 5e6;  // ours: what a scheduler may keep a healthy client waiting
 
 Nanoseconds rounded(double value) {
   return static_cast<Nanoseconds>(value);
@@ -180,36 +180,33 @@ class Bertier final : public FailureDetector {
   double variation_ = 0.0;
 };
 
-class Ours final : public GapDetector {
+class Ours final : public FailureDetector {
  public:
-  explicit Ours(double factor) : factor_(factor) {}
+  explicit Ours(double rate) : rate_(rate) {}
+  void arrived(Nanoseconds now_ns) override { liveness_.arrived(now_ns); }
+  [[nodiscard]] Nanoseconds suspect_at() const override { return liveness_.suspect_at(rate_); }
 
  private:
-  void learn(double gap_ns) override {
-    recent_.add(gap_ns);
-    usual_.add(gap_ns);
-  }
-  [[nodiscard]] double patience_ns() const override {
-    if (recent_.empty()) return -1.0;
-    const double spread = std::max(recent_.deviation(), usual_.deviation());
-    return std::max(recent_.mean(), usual_.mean()) + std::max(kFloorNs, factor_ * spread);
-  }
-  const double factor_;
-  GapWindow recent_{kShortWindow};
-  GapWindow usual_{kLongWindow};
+  const double rate_;
+  AdaptiveLiveness liveness_{kMillisecond};
 };
 
 }  // namespace
 
 const std::vector<DetectorKind>& detector_kinds() {
   static const std::vector<DetectorKind> kKinds = {
-      {"fixed", "timeout_ms", {110, 150, 210, 310, 510}},
-      {"phi-normal", "phi", {1, 3, 8, 16, 64}},
-      {"phi-exp", "phi", {0.5, 0.7, 1, 2, 4}},
-      {"chen", "margin_ms", {10, 50, 110, 210, 410}},
-      {"bertier", "factor", {1, 4, 8, 16, 32}},
-      {"2w", "margin_ms", {10, 50, 110, 210, 410}},
-      {"ours", "factor", {1, 3, 6, 12, 24}}};
+      {"fixed",
+       "timeout_ms",
+       {20, 50, 102, 105, 110, 120, 150, 210, 220, 310, 410, 510, 810, 1600}},
+      {"phi-normal", "phi", {0.5, 1, 2, 3, 5, 8, 16, 32, 64, 128}},
+      {"phi-exp", "phi", {0.45, 0.5, 0.6, 0.7, 1, 1.5, 2, 4}},
+      {"chen", "margin_ms", {2, 5, 10, 20, 50, 110, 150, 210, 310, 410, 810}},
+      {"bertier", "factor", {1, 2, 4, 8, 16, 32, 64}},
+      {"2w", "margin_ms", {2, 5, 10, 20, 50, 110, 150, 210, 310, 410, 810}},
+      {"ours",
+       "rate",
+       {0.2, 0.1, 0.05, 0.03, 0.02, 0.01, 5e-3, 3e-3, 2e-3, 1e-3, 5e-4, 3e-4, 1e-4, 3e-5, 1e-5,
+        1e-6}}};
   return kKinds;
 }
 

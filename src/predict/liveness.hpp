@@ -6,10 +6,8 @@
 //   chen         expected arrival + margin (Chen, Toueg, Aguilera 2002)
 //   bertier      expected arrival + Jacobson's margin (Bertier, Marin, Sens 2002)
 //   2w           the later expected arrival of a short and a long window + margin (Tomsic et al.
-//   2015) ours         as 2w; the margin is the spread of the gaps, of the window where it is
-//   larger, times
-//                a factor, and at least a floor: quiet clients are not suspected for a scheduler's
-//                whim
+//                2015)
+//   ours         AdaptiveLiveness: a silence that an ordinary client keeps once in 1/rate gaps
 #pragma once
 
 #include <cstdint>
