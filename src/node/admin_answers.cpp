@@ -34,26 +34,47 @@ json clock_answer(const NodeView& view) {
   return answer;
 }
 
+json contention_answer(const NodeView& view) {
+  const Speculator::Figures& figures = view.speculator->figures();
+  const auto mean_us = [](std::uint64_t sum_us, std::uint64_t count) {
+    return count == 0 ? 0 : sum_us / count;
+  };
+  const std::uint64_t forecasts = figures.forecasts.read();
+  return {{"acting", view.speculator->acting()},
+          {"advances", view.gauges.advances.read()},
+          {"advances_made", view.gauges.advances_made.read()},
+          {"advances_used", view.gauges.advances_used.read()},
+          {"advances_returned", view.gauges.advances_returned.read()},
+          {"advances_recalled", view.gauges.advances_recalled.read()},
+          {"advised", figures.advised.read()},
+          {"waits_forecast", forecasts},
+          {"wait_forecast_mean_us", mean_us(figures.forecast_sum_us.read(), forecasts)},
+          {"wait_mean_us", mean_us(figures.waited_sum_us.read(), forecasts)},
+          {"wait_forecast_error_mean_us", mean_us(figures.forecast_error_us.read(), forecasts)}};
+}
+
 json status_answer(const NodeView& view, const std::string& metrics_url) {
   const Options& options = view.options;
-  return {{"node", view.name},
-          {"version", version()},
-          {"epoch", view.epoch},
-          {"uptime_s", (unix_now_ns() - view.started_unix_ns) / kSecond},
-          {"ready", view.gauges.ready.read() != 0},
-          {"sessions", view.gauges.sessions_active.read()},
-          {"sessions_max", options.limits.sessions_max},
-          {"locks", view.gauges.locks_in_use.read()},
-          {"locks_max", options.limits.locks_max},
-          {"waiters", view.gauges.waiters.read()},
-          {"waiters_max", options.limits.claims_max},
-          {"clock", clock_answer(view)},
-          {"port",
-           {{"kind", options.port.kind},
-            {"device", options.port.device},
-            {"address", view.shard.address()},
-            {"stamp_source", view.shard.stamp_source()}}},
-          {"metrics", metrics_url}};
+  json answer{{"node", view.name},
+              {"version", version()},
+              {"epoch", view.epoch},
+              {"uptime_s", (unix_now_ns() - view.started_unix_ns) / kSecond},
+              {"ready", view.gauges.ready.read() != 0},
+              {"sessions", view.gauges.sessions_active.read()},
+              {"sessions_max", options.limits.sessions_max},
+              {"locks", view.gauges.locks_in_use.read()},
+              {"locks_max", options.limits.locks_max},
+              {"waiters", view.gauges.waiters.read()},
+              {"waiters_max", options.limits.claims_max},
+              {"clock", clock_answer(view)},
+              {"port",
+               {{"kind", options.port.kind},
+                {"device", options.port.device},
+                {"address", view.shard.address()},
+                {"stamp_source", view.shard.stamp_source()}}},
+              {"metrics", metrics_url}};
+  if (view.speculator != nullptr) answer["contention"] = contention_answer(view);
+  return answer;
 }
 
 json holder_answer(const LockLook& look, const LockLook::Holder& holder) {

@@ -75,6 +75,43 @@ void write_occupancy(MetricWriter& out, const NodeView& view) {
   out.gauge("driftlock_ready", "0 while leases of the life before may run.", gauges.ready.read());
 }
 
+void write_contention(MetricWriter& out, const Engine::Gauges& gauges,
+                      const Speculator::Figures& figures) {
+  out.gauge("driftlock_advances", "Locks granted in advance and not known to be used.",
+            gauges.advances.read());
+  out.counter("driftlock_advances_total", "Grants in advance, by what became of them.");
+  const std::uint64_t crossed = gauges.advances_crossed.read();
+  const std::uint64_t expired = gauges.advances_expired.read();
+  out.value(gauges.advances_used.read() - crossed, {{"result", "used"}});
+  out.value(crossed, {{"result", "crossed"}});
+  out.value(gauges.advances_returned.read() - expired, {{"result", "returned"}});
+  out.value(expired, {{"result", "expired"}});
+  out.counter("driftlock_advances_made_total", "Grants in advance.", gauges.advances_made.read());
+  out.counter("driftlock_advances_recalled_total", "Grants in advance that another asked for.",
+              gauges.advances_recalled.read());
+  out.counter("driftlock_advances_considered_total",
+              "Free locks considered for a grant in advance, by what was decided.");
+  out.value(figures.advised.read(), {{"decision", "advised"}});
+  out.value(figures.held_back_hit.read(), {{"decision", "chance_too_low"}});
+  out.value(figures.held_back_gain.read(), {{"decision", "no_gain"}});
+  out.value(figures.held_back_tail.read(), {{"decision", "tail"}});
+  out.counter("driftlock_next_requesters_total",
+              "Requests for free locks whose requester was predicted, rightly or not.");
+  out.value(figures.right.read(), {{"prediction", "right"}});
+  out.value(figures.judged.read() - figures.right.read(), {{"prediction", "wrong"}});
+  out.counter("driftlock_wait_forecasts_total", "Waits that were forecast, and are over.",
+              figures.forecasts.read());
+  out.counter("driftlock_wait_forecast_seconds_total", "Sum of the forecasts.",
+              seconds(figures.forecast_sum_us.read() * kMicrosecond));
+  out.counter("driftlock_wait_forecast_error_seconds_total",
+              "Sum of what the forecasts were wrong by.",
+              seconds(figures.forecast_error_us.read() * kMicrosecond));
+  out.counter("driftlock_wait_forecast_waited_seconds_total", "Sum of the waits forecast.",
+              seconds(figures.waited_sum_us.read() * kMicrosecond));
+  out.counter("driftlock_lock_events_lost_total", "Events of locks that were not learnt from.",
+              gauges.lock_events_lost.read());
+}
+
 constexpr double kPpb = 1e-9;
 
 void write_clock(MetricWriter& out, const ClockThread& clock) {
@@ -224,6 +261,7 @@ std::vector<prometheus::MetricFamily> collect_metrics(const NodeView& view) {
             seconds(view.started_unix_ns));
   write_operations(out, view.counters);
   write_occupancy(out, view);
+  if (view.speculator != nullptr) write_contention(out, view.gauges, view.speculator->figures());
   write_clock(out, view.clock);
   write_port(out, view);
   if (view.gossip != nullptr) write_gossip(out, view.gossip->report());

@@ -109,6 +109,7 @@ void Node::make_engine() {
   engine.locks.hash_seed = life_->secrets().hash_seed;
   engine.groups_max = u32(limits.groups_max);
   engine.sessions_per_client_max = u32(limits.sessions_per_client_max);
+  if (options_.predict.mode != "off" && options_.predict.contention) learn_contention(engine);
   engine.epoch = life_->epoch();
   engine.time_source = time_source_of(options_.clock);
   engine.ticket_key = life_->secrets().ticket_key;
@@ -123,12 +124,31 @@ void Node::make_engine() {
   horizon_ = std::make_unique<HorizonThread>(*life_, *engine_, [this] { return clock_->now(); });
 }
 
+void Node::learn_contention(EngineOptions& engine) {
+  constexpr std::uint32_t kEvents = 4096;  // of a turn: 32 datagrams of 14 operations
+  engine.lock_events_max = kEvents;
+  std::vector<AdvanceNamespace> namespaces;
+  DRIFTLOCK_ASSERT(parse_advance_namespaces(options_.predict.advance_namespaces, namespaces));
+  for (const AdvanceNamespace& each : namespaces) {
+    const auto known = std::find_if(engine.namespaces.begin(), engine.namespaces.end(),
+                                    [&](const NamespaceOptions& one) { return one.id == each.id; });
+    if (known == engine.namespaces.end()) {
+      engine.namespaces.push_back({.id = each.id, .advance_hit_min = each.hit_min});
+    } else {
+      known->advance_hit_min = each.hit_min;
+    }
+  }
+  speculator_ =
+      std::make_unique<Speculator>(ContentionOptions{}, options_.predict.mode == "act", &memory_);
+}
+
 Status Node::open_shard() {
   if (options_.predict.mode != "off") {
     profiles_ =
         std::make_unique<ProfileTable>(static_cast<std::size_t>(options_.limits.sessions_max));
   }
-  const ShardParts parts{*engine_, clock_->published(), profiles_.get(), counters_};
+  const ShardParts parts{*engine_, clock_->published(), profiles_.get(), counters_,
+                         speculator_.get()};
   Options::Port port = options_.port;
   std::unique_ptr<SteeringStub> stub;
   if (probe_steers()) {
@@ -205,6 +225,7 @@ NodeView Node::view() const {
           .gauges = engine_->gauges(),
           .clock = *clock_,
           .predictor = *predictor_,
+          .speculator = speculator_.get(),
           .shard = *shard_,
           .rehearsal = rehearsal_,
           .gossip = gossip_.get()};

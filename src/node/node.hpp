@@ -38,6 +38,7 @@ class Node {
   [[nodiscard]] Status open_parts();
   [[nodiscard]] Status open_clock();
   void make_engine();
+  void learn_contention(EngineOptions& engine);
   [[nodiscard]] Status open_shard();
   [[nodiscard]] Status open_gossip();
   [[nodiscard]] Status open_probe();
@@ -57,6 +58,7 @@ class Node {
   std::unique_ptr<Engine> engine_;  // the shard's from its start to its stop
   std::unique_ptr<HorizonThread> horizon_;
   std::unique_ptr<ProfileTable> profiles_;
+  std::unique_ptr<Speculator> speculator_;
   FastPathCounters counters_;
   std::unique_ptr<GossipThread> gossip_;
   std::unique_ptr<Shard> shard_;

@@ -24,6 +24,7 @@ struct NodeView {
   const Engine::Gauges& gauges;
   const ClockThread& clock;
   const PredictorThread& predictor;
+  const Speculator* speculator = nullptr;  // null: nothing is learnt of locks
   Shard& shard;
   RehearsalSource* rehearsal = nullptr;  // null: the clock is a real one
   const GossipThread* gossip = nullptr;  // null: the node keeps to itself

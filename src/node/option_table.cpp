@@ -45,6 +45,10 @@ bool is_socket_path(const std::string& text) {
 bool is_interface(const std::string& text) {
   return text.size() < 16 && text.find_first_of("/ \t") == std::string::npos;  // IFNAMSIZ
 }
+bool is_advance_namespaces(const std::string& text) {
+  std::vector<AdvanceNamespace> ignored;
+  return parse_advance_namespaces(text, ignored);
+}
 bool is_node_name(const std::string& text) {
   return text.size() <= 64 && text.find_first_of(" \t\n\"\\") == std::string::npos;
 }
@@ -222,10 +226,22 @@ std::vector<OptionRow> other_rows() {
       {"probe.clients_max", DRIFTLOCK_NUMBER(probe.clients_max, 4096, 1, kMillion),
        "Clients that the probe keeps apart, about 1.9 KB of kernel memory each."},
       {"predict.mode",
-       Choice{DRIFTLOCK_FIELD(std::string, predict.mode), "shadow", {"off", "shadow"}},
-       "`off`: no profiles. `shadow`: clients are profiled and scored, and nothing acts on it."},
+       Choice{DRIFTLOCK_FIELD(std::string, predict.mode), "shadow", {"off", "shadow", "act"}},
+       "`off`: no profiles. `shadow`: clients are profiled and scored, and nothing acts on it. "
+       "`act`: what predict.advance_namespaces allows is done."},
       {"predict.interval_ms", DRIFTLOCK_NUMBER(predict.interval_ms, 1000, 10, 60'000),
        "Time between two scorings."},
+      {"predict.contention", DRIFTLOCK_FLAG(predict.contention, true),
+       "Learn who asks for which lock and how long it is held, tell those who wait how long that "
+       "will take, and see which locks could be granted in advance."},
+      {"predict.advance_namespaces",
+       DRIFTLOCK_TEXT(predict.advance_namespaces, "",
+                      "numbers of namespaces with commas between, each perhaps with =CHANCE, 0.5 "
+                      "to 1",
+                      is_advance_namespaces),
+       "Namespaces whose free locks are granted in advance to who is expected to ask next, where "
+       "that client takes such grants and the chance that it uses them is at least CHANCE (0.905 "
+       "where none is given), as `0,7=0.95`; in mode `shadow` this is only counted."},
       {"metrics.address",
        DRIFTLOCK_TEXT(metrics.address, "127.0.0.1:9478", "ADDRESS:PORT, or nothing",
                       is_host_port_or_empty),

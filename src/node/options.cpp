@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstdlib>
+#include <sstream>
 
 namespace driftlock {
 namespace {
@@ -118,9 +120,43 @@ std::vector<std::string> check_together(const Options& options) {
     need(options.port.address != "0.0.0.0",
          "port.address: port.kind = \"dpdk\" needs the address that the device shall answer to");
   }
+  need(options.predict.advance_namespaces.empty() ||
+           (options.predict.contention && options.predict.mode != "off"),
+       "predict.advance_namespaces: needs predict.contention = true and a predict.mode that is not "
+       "\"off\"");
   need(options.probe.interface.empty() || options.port.udp_port != 0,
        "probe.interface: the probe needs a fixed port.udp_port");
   return wrong;
+}
+
+bool parse_advance_namespaces(const std::string& text, std::vector<AdvanceNamespace>& out) {
+  constexpr double kHitMin = 0.905;
+  out.clear();
+  std::stringstream parts(text);
+  for (std::string part; std::getline(parts, part, ',');) {
+    part.erase(0, part.find_first_not_of(' '));
+    part.erase(part.find_last_not_of(' ') + 1);
+    const auto equals = part.find('=');
+    std::int64_t id = 0;
+    if (!parse_number(std::string_view(part).substr(0, equals), id) || id < 0 || id > 65535) {
+      return false;
+    }
+    AdvanceNamespace entry{static_cast<std::uint16_t>(id), kHitMin};
+    if (equals != std::string::npos) {
+      char* end = nullptr;
+      const std::string number = part.substr(equals + 1);
+      entry.hit_min = std::strtod(number.c_str(), &end);
+      if (number.empty() || *end != '\0' || !(entry.hit_min >= 0.5 && entry.hit_min <= 1.0)) {
+        return false;
+      }
+    }
+    const bool twice = std::any_of(out.begin(), out.end(), [&](const AdvanceNamespace& other) {
+      return other.id == entry.id;
+    });
+    if (twice || out.size() == 200) return false;
+    out.push_back(entry);
+  }
+  return true;
 }
 
 bool parse_ipv4(const std::string& text, std::uint32_t& out) {

@@ -87,6 +87,8 @@ struct Options {
   struct Predict {
     std::string mode;
     std::int64_t interval_ms = 0;
+    bool contention = false;
+    std::string advance_namespaces;
   } predict;
   struct Metrics {
     std::string address;
@@ -165,6 +167,14 @@ using OptionValue = std::variant<std::int64_t, bool, std::string>;
 [[nodiscard]] std::string options_help();
 [[nodiscard]] std::string options_markdown();
 
+// A namespace whose locks may be granted in advance, and the least chance of a hit.
+struct AdvanceNamespace {
+  std::uint16_t id = 0;
+  double hit_min = 0.0;
+};
+// "0, 7=0.95" taken apart; false where it is something else.
+[[nodiscard]] bool parse_advance_namespaces(const std::string& text,
+                                            std::vector<AdvanceNamespace>& out);
 // "127.0.0.1:9478" taken apart; false where it is something else.
 struct HostPort {
   std::string host;

@@ -13,6 +13,7 @@
 #include "src/lock/fast_path.hpp"
 #include "src/node/options.hpp"
 #include "src/predict/profile.hpp"
+#include "src/predict/speculator.hpp"
 
 namespace driftlock {
 
@@ -34,6 +35,7 @@ struct ShardParts {
   const Seqlock<ClockSnapshot>& clock;
   ProfileTable* profiles;  // null: nobody is profiled
   FastPathCounters& counters;
+  Speculator* speculator;  // null: nothing is learnt of locks
 };
 
 class Shard {

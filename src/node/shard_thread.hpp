@@ -19,10 +19,11 @@
 
 namespace driftlock {
 
-// The fast path's observer: one branch where nobody is profiled.
+// The fast path's observer: one branch where nobody is profiled, one where nothing is learnt of
+// locks.
 class ShardObserver {
  public:
-  explicit ShardObserver(ProfileTable* table) {
+  ShardObserver(ProfileTable* table, Speculator* speculator) : speculator_(speculator) {
     if (table != nullptr) recorder_.emplace(*table);
   }
   void observe(const Activity& activity) {
@@ -32,8 +33,20 @@ class ShardObserver {
     if (recorder_) recorder_->observe_path(report);
   }
 
+  void turn(Engine& engine, const ClockReading& now) {
+    if (speculator_ != nullptr) speculator_->turn(engine, now);
+  }
+  [[nodiscard]] std::uint32_t forecast_us(const Engine& engine, std::uint64_t key_hash,
+                                          std::uint32_t session, std::uint8_t slot,
+                                          std::uint32_t ahead, const ClockReading& now) {
+    return speculator_ == nullptr
+               ? 0
+               : speculator_->forecast_us(engine, key_hash, session, slot, ahead, now);
+  }
+
  private:
   std::optional<ProfileRecorder> recorder_;
+  Speculator* const speculator_;
 };
 
 template <Port P>
@@ -42,7 +55,7 @@ class ShardThread {
   ShardThread(P& port, const ShardParts& parts, std::int64_t cpu)
       : engine_(parts.engine),
         clock_(parts.clock),
-        observer_(parts.profiles),
+        observer_(parts.profiles, parts.speculator),
         path_(port, clock_, parts.engine, observer_, parts.counters),
         cpu_(cpu) {}
   ~ShardThread() { stop(); }

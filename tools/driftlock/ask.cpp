@@ -124,6 +124,25 @@ std::string describe_deadlock(const json& cycle) {
 
 }  // namespace
 
+std::string describe_contention(const json& status) {
+  const json contention = member(status, "contention");
+  if (!contention.is_object()) return "";
+  std::string line = "waits     ";
+  if (number(contention, "waits_forecast") == 0) {
+    line += "none over yet that was forecast";
+  } else {
+    line += text(contention, "waits_forecast") + " forecast, mean " +
+            format_duration(number(contention, "wait_forecast_mean_us") * kMicrosecond) + " of " +
+            format_duration(number(contention, "wait_mean_us") * kMicrosecond) + ", off by " +
+            format_duration(number(contention, "wait_forecast_error_mean_us") * kMicrosecond);
+  }
+  return line + "\nadvances  " + text(contention, "advances") + " out, " +
+         text(contention, "advances_made") + " made, " + text(contention, "advances_used") +
+         " used, " + text(contention, "advances_recalled") + " called back; " +
+         text(contention, "advised") + " advised" +
+         (member(contention, "acting") == true ? "" : ", acted on none") + "\n";
+}
+
 int status_command(const Settings& settings, const Report& report) {
   const Result<json> answer = ask_admin(settings, {{"command", "status"}});
   if (!answer.ok()) return report.fail(kExitUnreachable, "no_answer", answer.error().message);
@@ -136,9 +155,9 @@ int status_command(const Settings& settings, const Report& report) {
           "\nsessions  " + text(status, "sessions") + " of " + text(status, "sessions_max") +
           "\nlocks     " + text(status, "locks") + " of " + text(status, "locks_max") +
           "\nwaiters   " + text(status, "waiters") + " of " + text(status, "waiters_max") + "\n" +
-          describe_clock(member(status, "clock")) + "\nport      " + text(port, "kind") + "  " +
-          text(port, "device") + "  " + text(port, "address") + "  stamps " +
-          text(port, "stamp_source") + "\nmetrics   " + text(status, "metrics"));
+          describe_contention(status) + describe_clock(member(status, "clock")) + "\nport      " +
+          text(port, "kind") + "  " + text(port, "device") + "  " + text(port, "address") +
+          "  stamps " + text(port, "stamp_source") + "\nmetrics   " + text(status, "metrics"));
   return kExitOk;
 }
 
