@@ -69,8 +69,9 @@ def check_host(driftlock_exe, folder, node, host, interface):
             with Process(driftlock(driftlock_exe, folder, 1, "lock", hook, "--term", "600ms"), host):
                 until("its reports are taken", lambda probe=probe: lines_of(probe)[-1][
                     "reports"]["taken"] >= 3, 60)
-                text = fetch(node)
-                assert metric(text, "driftlock_profiles_with_path") >= 1, text
+                # The predictor's next look at the profiles, not its last one, has it.
+                until("its profile knows its path",
+                      lambda: metric(fetch(node), "driftlock_profiles_with_path") >= 1)
             seen = [client for line in lines_of(probe) for client in line["clients"]]
             assert all(client["node"] == SERVER and client["clock"] == "monotonic"
                        for client in seen), seen
