@@ -231,7 +231,7 @@ std::vector<OptionRow> other_rows() {
        "`act`: what predict.advance_namespaces allows is done."},
       {"predict.interval_ms", DRIFTLOCK_NUMBER(predict.interval_ms, 1000, 10, 60'000),
        "Time between two scorings."},
-      {"predict.contention", DRIFTLOCK_FLAG(predict.contention, true),
+      {"predict.contention", DRIFTLOCK_FLAG(predict.contention, false),
        "Learn who asks for which lock and how long it is held, tell those who wait how long that "
        "will take, and see which locks could be granted in advance."},
       {"predict.advance_namespaces",
