@@ -88,6 +88,7 @@ std::vector<std::size_t> used(const Fused& fused) {
 void reject_improbable(std::span<const FusionSource> sources, double variance_floor, Fused& fused) {
   const std::vector<std::size_t> indices = used(fused);
   std::vector<Interval> intervals;
+  intervals.reserve(indices.size());
   for (const std::size_t i : indices) {
     intervals.push_back(
         k_sigma(sources[i], std::max(sources[i].sigma_ns, std::sqrt(variance_floor))));

@@ -163,7 +163,7 @@ void Member::answered(const CoordinatorAnswer& answer, const ClockReading& now) 
   if (answer.id == 0) return absorb(answer);
   const auto found = pending_.find(answer.id);
   if (found == pending_.end()) return;
-  const Pending pending = std::move(found->second);
+  const Pending pending = found->second;
   pending_.erase(found);
   wake(now.tai.middle());
   if (!answer.reached) {

@@ -23,7 +23,10 @@ using NodeId = std::uint16_t;  // 1 to 65535; 0 = nobody
 struct OwnerEndpoint {
   NodeId node = 0;
   std::uint16_t shard = 0;
-  friend auto operator<=>(const OwnerEndpoint&, const OwnerEndpoint&) = default;
+  friend bool operator==(const OwnerEndpoint&, const OwnerEndpoint&) = default;
+  friend bool operator<(const OwnerEndpoint& a, const OwnerEndpoint& b) {
+    return a.node != b.node ? a.node < b.node : a.shard < b.shard;
+  }
 };
 
 struct SlotEntry {

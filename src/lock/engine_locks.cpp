@@ -12,7 +12,6 @@ using engine_internal::duration_of;
 using engine_internal::name_of;
 using engine_internal::predicted_us;
 using engine_internal::wrapped_us;
-using wire::Op;
 using wire::Status;
 
 // Longer than a grant in advance lasts; whatever ends that ends this.

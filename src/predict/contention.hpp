@@ -148,7 +148,7 @@ class ContentionModel {
   ContentionOptions options_;
   std::pmr::vector<Entry> entries_;
   std::pmr::vector<Context> contexts_;
-  std::array<std::array<Calibration, 2 * (kCounterMax + 1)>, kRules> calibrations_;
+  std::array<std::array<Calibration, std::size_t{2} * (kCounterMax + 1)>, kRules> calibrations_;
   Calibration acted_;  // what became of the grants made in advance
   TailGuard guard_;
   std::array<std::uint32_t, kSpreadBuckets> spread_counts_{};
