@@ -98,7 +98,7 @@ TEST_F(Advances, AreCalledBackWhenAnotherAsks) {
   Push push;
   ASSERT_TRUE(node_->next_push(push));
   EXPECT_EQ(push.reply.op, Op::kRecall);
-  EXPECT_EQ(push.reply.token, token);
+  EXPECT_EQ(std::uint64_t{push.reply.token}, token);
   EXPECT_EQ(say(likely_, Op::kRecall, "k", token).status, Status::kOk);
   const Reply granted = pushed();
   EXPECT_EQ(granted.status, Status::kOk);
@@ -169,7 +169,8 @@ TEST_F(Advances, NeverEndAfterTheLease) {
   ASSERT_TRUE(advance(likely_, "k", 100 * kSecond));
   Push push;
   ASSERT_TRUE(node_->next_push(push));
-  EXPECT_LE(push.reply.lease_end_ns, node_->sessions().at(likely_.session).lease_end_ns);
+  EXPECT_LE(Nanoseconds{push.reply.lease_end_ns},
+            node_->sessions().at(likely_.session).lease_end_ns);
 }
 
 TEST_F(Advances, EndWithTheirSession) {
