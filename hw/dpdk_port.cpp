@@ -286,8 +286,8 @@ void DpdkPort::send(std::span<Datagram> datagrams) {
   std::uint16_t count = 0;
   for (Datagram& datagram : datagrams) {
     auto* const mbuf = static_cast<rte_mbuf*>(datagram.buffer);
-    const std::uint8_t* const begin =
-        writer_.write(datagram.payload, datagram.length, datagram.peer, checksums_);
+    const std::uint8_t* const begin = writer_.write(
+        datagram.payload, datagram.length, datagram.peer, checksums_, datagram.traffic_class);
     mbuf->data_off = static_cast<std::uint16_t>(begin - static_cast<std::uint8_t*>(mbuf->buf_addr));
     mbuf->data_len = static_cast<std::uint16_t>(writer_.size() + datagram.length);
     mbuf->pkt_len = mbuf->data_len;

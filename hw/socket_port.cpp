@@ -209,6 +209,16 @@ void SocketPort::send(std::span<Datagram> datagrams) {
   }
 }
 
+void SocketPort::set_traffic_class(Slot& slot, int traffic_class, msghdr& message) {
+  message.msg_control = slot.control.data();
+  message.msg_controllen = CMSG_SPACE(sizeof(traffic_class));
+  cmsghdr* const part = CMSG_FIRSTHDR(&message);
+  part->cmsg_level = IPPROTO_IP;
+  part->cmsg_type = IP_TOS;
+  part->cmsg_len = CMSG_LEN(sizeof(traffic_class));
+  std::memcpy(CMSG_DATA(part), &traffic_class, sizeof(traffic_class));
+}
+
 void SocketPort::transmit(std::span<Datagram> datagrams) {
   for (std::size_t i = 0; i < datagrams.size(); ++i) {
     const Datagram& datagram = datagrams[i];
@@ -220,6 +230,7 @@ void SocketPort::transmit(std::span<Datagram> datagrams) {
     message.msg_namelen = sizeof(sockaddr_in);
     message.msg_control = nullptr;
     message.msg_controllen = 0;
+    if (datagram.traffic_class != 0) set_traffic_class(slots_[i], datagram.traffic_class, message);
   }
   std::size_t next = 0;
   for (int tries = 0; next < datagrams.size();) {

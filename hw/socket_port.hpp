@@ -80,6 +80,7 @@ class SocketPort {
   void read_control(const msghdr& message, const Now& now, Datagram& datagram);
   [[nodiscard]] bool stamp_from_kernel(const timespec& stamp, const Now& now, ReceiveStamp& out);
   [[nodiscard]] bool stamp_from_device(const timespec& stamp, const Now& now, ReceiveStamp& out);
+  static void set_traffic_class(Slot& slot, int traffic_class, msghdr& message);
   void transmit(std::span<Datagram> datagrams);
 
   int socket_ = -1;

@@ -220,6 +220,7 @@ void SessionCore::receive_record(const std::uint8_t* record, std::size_t records
     if (reply.op == wire::Op::kNone && reply.status == wire::Status::kRevoked) {
       return revoke(reply.token);
     }
+    if (reply.op == wire::Op::kAskRenewal) return renew_at_once(now);
     // The place in the datagram says which question this answers.
     Flight* flight = expected != 0 ? find(expected) : nullptr;
     if (flight != nullptr && flight->record.slot == wire::kNoSlot &&

@@ -31,9 +31,10 @@ namespace driftlock::client {
 struct SessionOptions {
   std::uint64_t client_id = 0;
   SecretKey client_key;
-  std::uint8_t slots = 4;           // 2 to 64: operations under way at once, one kept for renewals
-  Nanoseconds term_ns = 0;          // lease term wanted; 0 = the node's default
-  double drift_bound = 1e-3;        // local clock's worst rate error, against the node's clock
+  std::uint8_t slots = 4;     // 2 to 64: operations under way at once, one kept for renewals
+  Nanoseconds term_ns = 0;    // lease term wanted; 0 = the node's default
+  bool fixed_term = false;    // no other term, and nobody will answer the node's requests to renew
+  double drift_bound = 1e-3;  // local clock's worst rate error, against the node's clock
   std::uint32_t lock_delay_ms = 0;  // locks stay taken so much longer if the lease runs out
   bool reopen = true;               // open a new session when one was lost
   Nanoseconds retry_first_ns = 100 * kMillisecond;  // before a round trip has been measured
@@ -62,6 +63,7 @@ struct SessionCounters {
   std::uint64_t pauses = 0;
   std::uint64_t sessions_lost = 0;
   std::uint64_t clock_steps = 0;
+  std::uint64_t renewals_asked = 0;  // by the node
 };
 
 class SessionCore {
@@ -118,6 +120,7 @@ class SessionCore {
     wire::Request record;
     Nanoseconds submitted_ns = 0;
     Nanoseconds first_sent_ns = kNever;
+    Nanoseconds last_sent_ns = kLongAgo;
     Nanoseconds next_send_ns = 0;
     Nanoseconds give_up_ns = kNever;
     std::vector<wire::More> more;  // acquire group: the records that follow
@@ -201,6 +204,7 @@ class SessionCore {
   [[nodiscard]] bool must_wait_for_another(const Operation& operation) const;
   [[nodiscard]] bool fill_record(const Waiting& waiting, wire::Request& record) const;
   void plan_renewal(const LocalTime& now);
+  void renew_at_once(const LocalTime& now);
   void give_up(const LocalTime& now);
   void give_up(Flight& flight, const LocalTime& now);
   void start_cancel(Flight& flight, const LocalTime& now);

@@ -66,6 +66,22 @@ void SessionCore::plan_renewal(const LocalTime& now) {
   waiting_.push_front(renewal);
 }
 
+// The node wonders whether this client lives, or gives it another term. A renewal that is under way
+// is repeated: it may be lost. Asked twice within a round trip, once is enough.
+void SessionCore::renew_at_once(const LocalTime& now) {
+  if (phase_ != Phase::kOpen) return;
+  ++counters_.renewals_asked;
+  if (!renewing_) {
+    renew_at_ns_ = now.local_ns;
+    return plan_renewal(now);
+  }
+  Flight& flight = slots_[0].flight;
+  const bool sent_lately = now.local_ns - flight.last_sent_ns < options_.retry_min_ns;
+  if (flight.id != 0 && flight.record.op == wire::Op::kRenew && !sent_lately) {
+    flight.next_send_ns = now.local_ns;
+  }
+}
+
 void SessionCore::fill_slots(const LocalTime& now) {
   for (auto it = waiting_.begin(); it != waiting_.end();) {
     it = assign(*it, now) ? waiting_.erase(it) : std::next(it);
@@ -199,6 +215,7 @@ void SessionCore::mark_sent(Flight& flight, const LocalTime& now) {
   } else {
     ++counters_.repeated;
   }
+  flight.last_sent_ns = now.local_ns;
   if (flight.queued) {
     settle_queued(flight, now);
   } else {

@@ -37,6 +37,7 @@ std::size_t SessionCore::write_open(const LocalTime& now, std::span<std::uint8_t
   write_header(out, options_.client_id, nonce, 1, now);
   wire::OpenRequest request;
   request.slots = options_.slots;
+  if (options_.fixed_term) request.flags |= wire::kFixedTerm;
   request.client_nonce = opening_.client_nonce;
   request.cookie = opening_.cookie;
   request.term_ns = options_.term_ns;

@@ -23,7 +23,9 @@ struct Activity {
   wire::Status status = wire::Status::kOk;
   Nanoseconds received_tai_ns = 0;  // middle of the node's interval at receipt
   Nanoseconds waited_ns = 0;        // in the node, from receipt to being served
-  Nanoseconds transit_ns = 0;  // received - the client's clock at sending: path and clock offset
+  Nanoseconds transit_ns = 0;    // received - the client's clock at sending: path and clock offset
+  Nanoseconds lease_end_ns = 0;  // of the session, where the answer states it
+  Nanoseconds term_ns = 0;       // the same
   Nanoseconds clock_residual_ns = 0;      // release: see wire::Reply
   Nanoseconds behaviour_residual_ns = 0;  // release with a stated prediction: see wire::Reply
 };

@@ -62,6 +62,7 @@ Engine::Engine(const EngineOptions& options, const Keyring& keyring,
     : options_(options),
       keyring_(keyring),
       sessions_(options.sessions, options.epoch, memory),
+      terms_(options.sessions.sessions_max, memory),
       locks_(options.locks, options.sessions.sessions_max, memory),
       namespaces_(options.namespaces, memory),
       session_timers_(options.sessions.sessions_max, memory),
@@ -275,7 +276,7 @@ void Engine::answer(std::uint32_t session_index, std::uint8_t slot_index, const 
     case Op::kReclaim:
     case Op::kRenew:
     case Op::kAdvance:
-      reply.term_ns = sessions_.at(session_index).term_ns;
+      reply.term_ns = sessions_.at(session_index).term_ns();
       if (slot.state == SlotState::kWaiting) {
         reply.status = Status::kQueued;
         if (slot.op != Op::kAcquireGroup) reply.waiters = locks_.waiters_before(slot.claim);
@@ -328,7 +329,17 @@ bool Engine::next_push(Push& push) {
     const PushRef ref = pushes_[push_head_++ & (pushes_.size() - 1)];
     push.session = ref.session;
     push.more_count = 0;
-    if (sessions_.at(ref.session).state == SessionState::kFree) continue;
+    push.traffic_class = ref.traffic_class;
+    const Session& session = sessions_.at(ref.session);
+    if (session.state == SessionState::kFree) continue;
+    if (ref.notice == Op::kAskRenewal) {
+      if (session.state != SessionState::kActive) continue;
+      push.reply = Reply{};
+      push.reply.op = Op::kAskRenewal;
+      push.reply.lease_end_ns = session.lease_end_ns;
+      push.reply.term_ns = session.term_ns();
+      return true;
+    }
     if (ref.notice != Op::kNone) {
       if (!write_advance(ref, push)) continue;
       return true;

@@ -17,9 +17,10 @@
 //    knows when the last of them is over.
 //
 // In its files: engine.cpp takes a request to its operation and answers; engine_sessions.cpp has
-// opening, leases and ends; engine_locks.cpp acquire to release, waiters, reclaim;
-// engine_reclaim.cpp what a restart leaves; engine_groups.cpp several locks; engine_advance.cpp
-// grants in advance, and what is told of locks; engine_reports.cpp what probes tell.
+// opening, leases and ends; engine_orders.cpp what the predictor wants of a session;
+// engine_locks.cpp acquire to release, waiters; engine_reclaim.cpp what a restart leaves;
+// engine_groups.cpp several locks; engine_advance.cpp grants in advance, and what is told of locks;
+// engine_reports.cpp what probes tell.
 #pragma once
 
 #include <array>
@@ -38,6 +39,7 @@
 #include "src/lock/lock_event.hpp"
 #include "src/lock/lock_table.hpp"
 #include "src/lock/namespaces.hpp"
+#include "src/lock/session_order.hpp"
 #include "src/lock/session_table.hpp"
 #include "src/lock/time_source.hpp"
 #include "src/lock/timer_wheel.hpp"
@@ -75,9 +77,10 @@ struct RequestContext {
 };
 
 // An answer that could not be given at once, a notice that a lock was taken over (kRevoked, with
-// the token that is no longer good), a grant in advance, or its recall.
+// the token that is no longer good), a request to renew, a grant in advance, or its recall.
 struct Push {
   std::uint32_t session = kNil;
+  std::uint8_t traffic_class = 0;
   wire::Reply reply;
   std::size_t more_count = 0;  // a group's grants
   std::array<wire::More, wire::more_records(wire::kGroupKeysMax)> more;
@@ -117,6 +120,10 @@ class Engine {
   // The same for a group acquire, whose further records `more` are read and then written.
   void handle_group(std::uint32_t session, const wire::Request& request, std::span<wire::More> more,
                     const RequestContext& context, wire::Reply& reply);
+
+  // What the predictor wants of a session (session_order.hpp). No promise is ever broken by one: a
+  // failing session's locks go to others when its lease is over, or by the policy `fence`.
+  [[nodiscard]] OrderOutcome obey(const SessionOrder& order, const ClockReading& now);
 
   // Late answers, oldest first; false where there is none.
   [[nodiscard]] bool next_push(Push& push);
@@ -170,6 +177,8 @@ class Engine {
     Counter grants_pushed;      // total: grants to waiters
     Counter reclaims;           // total: locks taken up again after a restart
     Counter take_overs;         // total: locks taken from their holders under the policy `fence`
+    Counter revocations;        // of these, from holders that failed by the predictor's word
+    Counter passed_over;        // total: waiters of failing sessions that others went before
     Counter advances;           // grants in advance not known to be used
     Counter advances_made;      // total: grants in advance
     Counter advances_used;      // total: of these, used by their session
@@ -197,13 +206,14 @@ class Engine {
     std::array<std::uint32_t, wire::kGroupKeysMax> claims{};
     std::array<wire::Grant, wire::kGroupKeysMax> grants{};
   };
-  // A slot whose answer is to be pushed; or, with kNoSlot, what is said of `token`.
+  // A slot whose answer is to be pushed; or, with kNoSlot, what is said of `token`, or asked.
   struct PushRef {
     std::uint64_t token;
     std::uint32_t session;
     std::uint32_t sequence;  // advance, recall: the number of the Advance
     std::uint8_t slot;
-    Op notice = Op::kNone;  // revoked; or kAdvance, kRecall
+    Op notice = Op::kNone;  // revoked; or kAdvance, kRecall, kAskRenewal
+    std::uint8_t traffic_class = 0;
   };
   // A lock granted in advance, until it is known to be used or given back.
   struct Advance {
@@ -215,6 +225,14 @@ class Engine {
     Nanoseconds end_ns = 0;              // TAI
     Nanoseconds recalled_ns = kLongAgo;  // kLongAgo: not
     std::uint64_t token = 0;
+  };
+  // The lease terms of a session, in microseconds, and what the predictor thinks of it.
+  struct LeaseTerms {
+    std::uint32_t wanted_us = 0;  // as the client asked, within the node's limits
+    std::uint32_t short_us = 0;   // where somebody waits; 0: no order, the client's wish counts
+    std::uint32_t long_us = 0;    // where nobody does
+    bool fixed = false;           // the client's wish counts whatever the order
+    bool failing = false;
   };
 
   // engine.cpp
@@ -231,7 +249,9 @@ class Engine {
   // engine_sessions.cpp
   void renew(std::uint32_t session, const Request& request, Slot& slot,
              const RequestContext& context);
-  void extend_lease(Session& session, const RequestContext& context);
+  [[nodiscard]] std::uint32_t term_us(Nanoseconds asked_ns) const;
+  void extend_lease(Session& session, const RequestContext& context, std::uint32_t by_us);
+  void choose_term(std::uint32_t session_index);
   void lease_passed(std::uint32_t session, const ClockReading& now);
   void end_session(std::uint32_t session, const ClockReading& now);
   void end_waits(std::uint32_t session, const ClockReading& now);
@@ -247,6 +267,15 @@ class Engine {
   [[nodiscard]] wire::Bytes16 node_nonce(const Session& session) const;
   [[nodiscard]] std::uint32_t find_repeated_open(std::uint64_t client_id,
                                                  const wire::Bytes16& nonce) const;
+
+  // engine_orders.cpp
+  [[nodiscard]] OrderOutcome ask_renewal(const SessionOrder& order);
+  [[nodiscard]] OrderResult judge_holder(const SessionOrder& order) const;
+  [[nodiscard]] bool wanted_by_others(std::uint32_t session_index) const;
+  void queue_renewal_request(std::uint32_t session_index, std::uint8_t traffic_class);
+  void prepare_successors(std::uint32_t session_index);
+  [[nodiscard]] std::uint32_t revoke_fenced(std::uint32_t session_index, const ClockReading& now);
+  void restore(std::uint32_t session_index);
 
   // engine_locks.cpp
   void acquire(std::uint32_t session, const Request& request, std::uint64_t key_hash, Slot& slot,
@@ -279,6 +308,9 @@ class Engine {
   [[nodiscard]] bool may_take_over(std::uint32_t lock, std::uint32_t by_session,
                                    std::uint16_t wanted) const;
   void take_over(std::uint32_t lock, std::uint32_t by_session);
+  void take_from(std::uint32_t claim);
+  void take_from_failing(std::uint32_t lock, const ClockReading& now);
+  [[nodiscard]] bool pass_over(std::uint32_t head);
   void serve_waiters(std::uint32_t lock, const ClockReading& now);
   [[nodiscard]] bool head_fits(std::uint32_t lock, std::uint32_t head) const;
   void grant_head(std::uint32_t lock, std::uint32_t head, const ClockReading& now);
@@ -363,6 +395,8 @@ class Engine {
   EngineOptions options_;
   const Keyring& keyring_;
   SessionTable sessions_;
+  std::pmr::vector<LeaseTerms> terms_;  // by session index
+  std::uint32_t failing_ = 0;           // sessions
   LockTable locks_;
   NamespaceTable namespaces_;
   TimerWheel session_timers_;                     // by session index: lease end

@@ -176,7 +176,8 @@ void Engine::keep(std::uint32_t session_index, const Request& request, std::uint
   slot.token = grant.token;
   slot.value = grant.ticket;
   if (context.now.state != ClockState::kLost) {
-    extend_lease(sessions_.at(session_index), context);
+    Session& session = sessions_.at(session_index);
+    extend_lease(session, context, session.quick_term_us);
   }
 }
 

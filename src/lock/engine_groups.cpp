@@ -93,7 +93,8 @@ void Engine::acquire_group(std::uint32_t session_index, const wire::Request& req
   }
   if (group.pending != 0) return;
   complete_group(group, slot);
-  extend_lease(sessions_.at(session_index), context);
+  Session& session = sessions_.at(session_index);
+  extend_lease(session, context, session.quick_term_us);
 }
 
 void Engine::complete_group(const Group& group, Slot& slot) {

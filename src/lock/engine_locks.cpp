@@ -109,6 +109,9 @@ void Engine::acquire(std::uint32_t session_index, const Request& request, std::u
   take_it_over = take_it_over && held == kNil && granting == Status::kOk &&
                  may_take_over(lock, session_index, wanted);
   if (take_it_over) take_over(lock, session_index);
+  if (failing_ != 0 && held == kNil && state.permits_used + wanted > state.permits_max) {
+    take_from_failing(lock, context.now);
+  }
   const bool free = state.permits_used + wanted <= state.permits_max &&
                     (!locks_.has_waiters(lock) || take_it_over);
   const std::uint32_t advance = advance_on(lock);
@@ -138,7 +141,7 @@ void Engine::acquire(std::uint32_t session_index, const Request& request, std::u
     if (free) stalled_ = true;
   }
   if (slot.status == Status::kOk && slot.state == SlotState::kAnswered) {
-    extend_lease(session, context);
+    extend_lease(session, context, session.quick_term_us);
   }
   if (take_it_over) serve_waiters(lock, context.now);  // an upgrade of what was taken is over
   forget_if_idle(lock, key_hash);
@@ -195,22 +198,6 @@ bool Engine::may_take_over(std::uint32_t lock, std::uint32_t by_session,
     if (holder.session == by_session || holder.depth == 0) left += holder.permits;
   }
   return left <= locks_.lock(lock).permits_max;
-}
-
-// Every holder loses the lock at once; what the lock guards must refuse their tokens from now on.
-void Engine::take_over(std::uint32_t lock, std::uint32_t by_session) {
-  for (std::uint32_t i = locks_.first_holder(lock); i != kNil;) {
-    const Claim holder = locks_.claim(i);
-    const std::uint32_t next = locks_.next_holder(i);
-    if (holder.session != by_session && holder.depth != 0) {
-      queue_push({holder.token, holder.session, 0, wire::kNoSlot});
-      if (holder.in_advance()) free_advance(i);
-      locks_.remove_claim(i, sessions_.at(holder.session).claims);
-      --holders_;
-      gauges_.take_overs.add();
-    }
-    i = next;
-  }
 }
 
 void Engine::release(std::uint32_t session_index, const Request& request, std::uint64_t key_hash,
@@ -298,7 +285,7 @@ void Engine::convert(std::uint32_t session_index, const Request& request, std::u
   }
   if (slot.status != Status::kOk) return;
   set_grant(slot, grant_of(index, key_hash));
-  extend_lease(session, context);
+  extend_lease(session, context, session.quick_term_us);
   serve_waiters(lock, context.now);
 }
 
@@ -429,6 +416,7 @@ void Engine::serve_waiters(std::uint32_t lock, const ClockReading& now) {
       end_alone(head, Status::kNotHeld);
       continue;
     }
+    if (failing_ != 0 && pass_over(head)) continue;
     if (!head_fits(lock, head)) return;
     if (may_grant(now) != Status::kOk) {
       stalled_ = true;

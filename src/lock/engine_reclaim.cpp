@@ -65,7 +65,7 @@ void Engine::reclaim(std::uint32_t session_index, const Request& request, std::u
   gauges_.reclaims.add();
   slot.token = token;
   slot.value = ticket;
-  extend_lease(session, context);
+  extend_lease(session, context, session.quick_term_us);
 }
 
 }  // namespace driftlock

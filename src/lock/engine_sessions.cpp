@@ -2,6 +2,7 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "src/lock/engine_internal.hpp"
 
@@ -48,7 +49,7 @@ wire::OpenReply Engine::open(std::uint64_t client_id, const SecretKey& client_ke
   reply.slots = session.slot_count;
   reply.session_id = session.id;
   reply.node_nonce = node_nonce(session);
-  reply.term_ns = session.term_ns;
+  reply.term_ns = session.term_ns();
   reply.lease_end_ns = session.lease_end_ns;
   return reply;
 }
@@ -63,16 +64,19 @@ std::uint32_t Engine::begin_session(std::uint64_t client_id, const SecretKey& cl
   session.client_nonce = request.client_nonce;
   session.slot_count = static_cast<std::uint8_t>(
       std::clamp<std::uint32_t>(request.slots, 1, sessions_.slots_per_session()));
-  session.term_ns = request.term_ns == 0 ? options_.term_default_ns
-                                         : std::clamp(Nanoseconds{request.term_ns},
-                                                      options_.term_min_ns, options_.term_max_ns);
+  LeaseTerms& terms = terms_[index];
+  terms = LeaseTerms{};
+  terms.wanted_us = term_us(request.term_ns == 0 ? options_.term_default_ns : request.term_ns);
+  terms.fixed = (request.flags & wire::kFixedTerm) != 0;
+  session.term_us = terms.wanted_us;
+  session.quick_term_us = terms.wanted_us;
   session.lock_delay_ms = static_cast<std::uint16_t>(
       std::min<std::uint32_t>(request.lock_delay_ms, wire::kLockDelayMsMax));
   session.peer = context.peer;
   takes_advances_[index] = (request.flags & wire::kTakesAdvances) != 0 ? 1 : 0;
   session.key =
       derive_session_key(client_key, request.client_nonce, node_nonce(session), session.id);
-  extend_lease(session, context);
+  extend_lease(session, context, session.term_us);
   session_timers_.schedule(index, session.lease_end_ns);
   recent_opens_[recent_open_index(request.client_nonce, recent_opens_.size())] = index;
   ++sessions_of(client_id);
@@ -88,10 +92,18 @@ std::uint32_t& Engine::sessions_of(std::uint64_t client_id) {
   return client_sessions_[keyring_.position(client_id)];
 }
 
-void Engine::extend_lease(Session& session, const RequestContext& context) {
+std::uint32_t Engine::term_us(Nanoseconds asked_ns) const {
+  const Nanoseconds term_ns = std::clamp(asked_ns, options_.term_min_ns, options_.term_max_ns);
+  constexpr Nanoseconds kMost = std::numeric_limits<std::uint32_t>::max();
+  return static_cast<std::uint32_t>(
+      std::clamp<Nanoseconds>((term_ns + kMicrosecond - 1) / kMicrosecond, 1, kMost));
+}
+
+void Engine::extend_lease(Session& session, const RequestContext& context, std::uint32_t by_us) {
   // Counted from `latest`, so that a client that counts the term from sending is never later than
   // this.
-  const Nanoseconds wanted_ns = saturating_add(context.now.tai.latest, session.term_ns);
+  const Nanoseconds wanted_ns =
+      saturating_add(context.now.tai.latest, Nanoseconds{by_us} * kMicrosecond);
   if (wanted_ns > lease_end_wanted()) {
     lease_end_wanted_ns_.store(wanted_ns, std::memory_order_relaxed);
   }
@@ -107,10 +119,21 @@ void Engine::renew(std::uint32_t session_index, const wire::Request& request, Sl
   }
   Session& session = sessions_.at(session_index);
   if (request.argument != 0) {
-    session.term_ns = std::clamp(engine_internal::duration_of(request.argument),
-                                 options_.term_min_ns, options_.term_max_ns);
+    terms_[session_index].wanted_us = term_us(engine_internal::duration_of(request.argument));
   }
-  extend_lease(session, context);
+  choose_term(session_index);
+  extend_lease(session, context, session.term_us);
+}
+
+// A renewal's term: the client's wish, or what the predictor ordered: the short one where somebody
+// waits for what the client holds, or the client itself waits and may soon hold with others behind.
+void Engine::choose_term(std::uint32_t session_index) {
+  const LeaseTerms& terms = terms_[session_index];
+  Session& session = sessions_.at(session_index);
+  session.term_us = session.quick_term_us = terms.wanted_us;
+  if (terms.fixed || terms.short_us == 0) return;
+  session.term_us = wanted_by_others(session_index) ? terms.short_us : terms.long_us;
+  session.quick_term_us = std::min(terms.short_us, session.term_us);
 }
 
 // The timer of the session's lease has fired: renewed since, or over, or over and its delay too.
@@ -148,6 +171,7 @@ void Engine::end_session(std::uint32_t session_index, const ClockReading& now) {
     --sessions_of(session.client_id);
   }
   session.state = SessionState::kEnding;
+  restore(session_index);
   session_timers_.cancel(session_index);
   ending_[ending_count_++] = session_index;
   end_waits(session_index, now);

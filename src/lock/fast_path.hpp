@@ -63,6 +63,11 @@ class FastPath {
   // producer: one other thread; false where too many tasks are waiting.
   [[nodiscard]] bool post(EngineTask* task) { return tasks_.push(task); }
 
+  // The predictor's orders, and what came of them. producer of the first and consumer of the
+  // second: the predictor thread. False where the ring is full, or empty.
+  [[nodiscard]] bool order(const SessionOrder& order) { return orders_.push(order); }
+  [[nodiscard]] bool next_outcome(OrderOutcome& outcome) { return outcomes_.pop(outcome); }
+
  private:
   // A datagram between the stages of a burst.
   struct Pending {
@@ -93,6 +98,7 @@ class FastPath {
   void push_waiting(const ClockReading& now, std::uint64_t now_ticks);
   void send_outgoing();
   void run_task(const ClockReading& now);
+  void run_orders(const ClockReading& now);
   void observe(const Session& session, std::uint32_t session_index, std::uint64_t key_hash,
                const wire::Reply& reply, const RequestContext& context);
 
@@ -111,6 +117,8 @@ class FastPath {
   ClockReading reading_;
   SpscRing<EngineTask*> tasks_{64};
   EngineTask* current_task_ = nullptr;
+  SpscRing<SessionOrder> orders_{4096};
+  SpscRing<OrderOutcome> outcomes_{4096};
 };
 
 }  // namespace driftlock

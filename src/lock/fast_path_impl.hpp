@@ -35,6 +35,7 @@ std::size_t FastPath<P, C, O>::poll() {
   send_outgoing();
 
   if constexpr (Forecaster<O>) observer_.turn(engine_, now);
+  run_orders(now);
   push_waiting(now, now_ticks);
   run_task(now);
   counters_.datagrams_received.add(received);
@@ -246,6 +247,8 @@ void FastPath<P, C, O>::observe(const Session& session, std::uint32_t session_in
   activity.received_tai_ns = context.received.tai.middle();
   activity.waited_ns = context.now.tai.middle() - activity.received_tai_ns;
   activity.transit_ns = activity.received_tai_ns - context.client_time_ns;
+  activity.lease_end_ns = reply.lease_end_ns;
+  activity.term_ns = reply.term_ns;
   activity.clock_residual_ns = reply.clock_residual_ns;
   activity.behaviour_residual_ns = reply.behaviour_residual_ns;
   observer_.observe(activity);
@@ -317,6 +320,7 @@ void FastPath<P, C, O>::push_waiting(const ClockReading& now, std::uint64_t now_
     header.length = static_cast<std::uint16_t>(wire::datagram_bytes(header.op_count));
     datagram.length = header.length;
     datagram.peer = session.peer;
+    datagram.traffic_class = push.traffic_class;
     datagram.stamp = {now_ticks, StampSource::kTsc};
     wire::store(wire::record(datagram.payload, 0), push.reply);
     for (std::size_t i = 0; i < push.more_count; ++i) {
@@ -343,6 +347,17 @@ void FastPath<P, C, O>::send_outgoing() {
   batch.flush();
   port_.send({outgoing_.data(), outgoing_count_});
   outgoing_count_ = 0;
+}
+
+// While the clock is LOST nobody can be judged, and nothing is granted to a successor.
+template <Port P, Clock C, Observer O>
+void FastPath<P, C, O>::run_orders(const ClockReading& now) {
+  constexpr int kOrdersPerTurn = 64;
+  SessionOrder order;
+  for (int i = 0; i < kOrdersPerTurn && orders_.pop(order); ++i) {
+    // A predictor that does not listen misses outcomes; it hears of the session itself in any case.
+    static_cast<void>(outcomes_.push(engine_.obey(order, now)));
+  }
 }
 
 template <Port P, Clock C, Observer O>

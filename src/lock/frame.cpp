@@ -316,7 +316,7 @@ HeaderWriter::HeaderWriter(const Interface& self)
 }
 
 std::uint8_t* HeaderWriter::write(std::uint8_t* payload, std::uint16_t length, const Endpoint& peer,
-                                  Checksums checksums) const {
+                                  Checksums checksums, std::uint8_t traffic_class) const {
   std::uint8_t* const begin = payload - size_;
   std::uint8_t* const udp = payload - kUdpBytes;
   std::uint8_t* const ipv4 = udp - kIpv4Bytes;
@@ -329,9 +329,11 @@ std::uint8_t* HeaderWriter::write(std::uint8_t* payload, std::uint16_t length, c
   const std::uint16_t udp_bytes = __builtin_bswap16(static_cast<std::uint16_t>(length + kUdpBytes));
   const std::uint16_t ipv4_bytes =
       __builtin_bswap16(static_cast<std::uint16_t>(length + kUdpBytes + kIpv4Bytes));
+  ipv4[1] = traffic_class;
   wire::store(ipv4 + 2, ipv4_bytes);
   wire::store(ipv4 + 16, destination);
-  wire::store(ipv4 + 10, folded(ipv4_sum_ + ipv4_bytes + destination));
+  const std::uint64_t class_word = std::uint64_t{traffic_class} << 8;  // the second byte of a word
+  wire::store(ipv4 + 10, folded(ipv4_sum_ + class_word + ipv4_bytes + destination));
   wire::store(udp + 2, port);
   wire::store(udp + 4, udp_bytes);
   const std::uint64_t pseudo = pseudo_sum_ + destination + udp_bytes;

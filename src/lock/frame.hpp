@@ -84,7 +84,7 @@ class HeaderWriter {
   // where the frame begins, size() bytes before `payload`. With kLeftToDevice the UDP checksum is
   // the pseudo header's sum, as devices that offload it want.
   std::uint8_t* write(std::uint8_t* payload, std::uint16_t length, const Endpoint& peer,
-                      Checksums checksums) const;
+                      Checksums checksums, std::uint8_t traffic_class = 0) const;
 
   [[nodiscard]] std::size_t size() const { return size_; }
   [[nodiscard]] std::size_t ethernet_bytes() const { return size_ - kIpv4Bytes - kUdpBytes; }

@@ -224,6 +224,14 @@ void LockTable::unlink_waiter(std::uint32_t index) {
   }
 }
 
+void LockTable::move_to_end(std::uint32_t waiter) {
+  DRIFTLOCK_ASSERT(!claim(waiter).holds());
+  unlink_waiter(waiter);
+  pooled(waiter).lock_next = kNil;
+  pooled(waiter).lock_previous = kNil;
+  link_waiter(waiter, false);
+}
+
 void LockTable::unlink_holder(std::uint32_t index) {
   const Claim& holder = claim(index);
   Lock& lock = locks_[lock_of(index)];

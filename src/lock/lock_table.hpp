@@ -164,6 +164,8 @@ class LockTable {
   [[nodiscard]] std::uint32_t add_waiter(std::uint32_t lock, std::uint32_t session,
                                          ClaimList& of_session, std::uint16_t permits,
                                          WaitKind kind);
+  // A waiter goes to the end of its lock's queue.
+  void move_to_end(std::uint32_t waiter);
   // Unlinks and frees; a holder's permits go back to the lock. Does not erase the lock.
   void remove_claim(std::uint32_t claim, ClaimList& of_session);
 

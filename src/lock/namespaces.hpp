@@ -13,6 +13,13 @@
 
 namespace driftlock {
 
+// How far the predictor may go.
+enum class PredictionMode : std::uint8_t {
+  kOff,     // not even a record
+  kShadow,  // would-have-been actions are recorded with what came of them
+  kAct,
+};
+
 struct NamespaceOptions {
   std::uint16_t id = 0;
   bool fence = false;                         // policy `fence`: kTakeOver is allowed
@@ -21,6 +28,8 @@ struct NamespaceOptions {
   // Locks may be granted in advance to who is expected to ask next with at least this chance; 0:
   // none are.
   double advance_hit_min = 0.0;
+  PredictionMode prediction = PredictionMode::kAct;  // at most; the node's own mode holds as well
+  float suspect_strangeness = 0.0F;  // holders less strange (-ln P) are left alone; 0: the node's
 };
 
 class NamespaceTable {
@@ -34,6 +43,9 @@ class NamespaceTable {
     }
   }
 
+  [[nodiscard]] const NamespaceOptions& options(std::uint16_t id) const {
+    return entry(id).options;
+  }
   [[nodiscard]] bool fence(std::uint16_t id) const { return entry(id).options.fence; }
   [[nodiscard]] double advance_hit_min(std::uint16_t id) const {
     return entry(id).options.advance_hit_min;

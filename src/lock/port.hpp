@@ -35,8 +35,9 @@ struct ReceiveStamp {
 struct Datagram {
   std::uint8_t* payload = nullptr;  // may be unaligned
   std::uint16_t length = 0;
-  std::uint16_t capacity = 0;  // bytes writable at payload
-  Endpoint peer;               // received: who sent it; sent: who gets it
+  std::uint16_t capacity = 0;      // bytes writable at payload
+  Endpoint peer;                   // received: who sent it; sent: who gets it
+  std::uint8_t traffic_class = 0;  // sent: the IP header's byte of that name; received: not told
   ReceiveStamp stamp;
   void* buffer = nullptr;  // the port's own
 };

@@ -78,10 +78,13 @@ struct alignas(64) Session {
   std::uint8_t slot_count = 0;
   std::uint16_t lock_delay_ms = 0;  // how long its locks outlast its lease
   Endpoint peer;                    // where pushes go: the source of the newest fresh request
-  Nanoseconds term_ns = 0;
+  std::uint32_t term_us = 0;        // of the last renewal: what the client paces itself by
+  std::uint32_t quick_term_us = 0;  // what a grant extends the lease by; never more than the other
   std::uint64_t client_id = 0;
   wire::Bytes16 client_nonce{};
   ClockFloor clock_floor;
+
+  [[nodiscard]] Nanoseconds term_ns() const { return Nanoseconds{term_us} * kMicrosecond; }
 };
 static_assert(sizeof(Session) == 128);
 

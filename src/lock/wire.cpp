@@ -30,6 +30,8 @@ const char* to_string(Op op) {
       return "reclaim";
     case Op::kMore:
       return "more";
+    case Op::kAskRenewal:
+      return "ask renewal";
     case Op::kAdvance:
       return "advance";
     case Op::kRecall:

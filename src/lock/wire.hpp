@@ -56,6 +56,7 @@ enum class Op : std::uint8_t {
   kAcquireGroup = 10,  // several locks, all or nothing; takes several records (GroupKey)
   kReclaim = 11,       // after a restart: take up again, by its ticket, a lock that is still held
   kMore = 12,          // further bytes of the record before
+  kAskRenewal = 13,    // pushed by the node: renew now, so that it knows you live
   // Push: a lock granted in advance, named by a further record. Request: it is in use; keep it.
   kAdvance = 14,
   // Push: a lock granted in advance is wanted back. Request: it is given back unused.
@@ -185,7 +186,7 @@ static_assert(sizeof(Reply) == 96 && std::is_trivially_copyable_v<Reply>);
 // cookie.
 struct [[gnu::packed]] OpenRequest {
   Op op = Op::kOpen;
-  std::uint8_t flags = 0;  // kTakesAdvances
+  std::uint8_t flags = 0;  // kTakesAdvances, kFixedTerm
   std::uint8_t slots = 1;  // wanted, 1 to kSlotsMax
   std::uint8_t reserved0 = 0;
   // If the session ends by its lease, its locks stay taken so much longer; kLockDelayMsMax at most.
@@ -196,6 +197,10 @@ struct [[gnu::packed]] OpenRequest {
   std::array<std::uint8_t, 48> reserved{};
 };
 static_assert(sizeof(OpenRequest) == sizeof(Request));
+
+// Open: the term is as asked, no shorter and no longer, and nobody will answer kAskRenewal: for a
+// lock that is held beyond its program's life.
+inline constexpr std::uint8_t kFixedTerm = 2;
 
 struct [[gnu::packed]] OpenReply {
   Op op = Op::kOpen;

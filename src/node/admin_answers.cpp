@@ -210,6 +210,41 @@ json rehearse_answer(const NodeView& view, const json& question) {
           {"noise_ns", faults.noise_ns},     {"max_error_ns", faults.max_error_ns}};
 }
 
+// The kill switch, and what prediction has done so far.
+json predict_answer(const NodeView& view, const json& question) {
+  if (question.contains("mode")) {
+    PredictionMode mode = PredictionMode::kOff;
+    if (!parse_mode(question["mode"].get<std::string>(), mode)) {
+      return {{"error", "mode is one of off, shadow, act"}};
+    }
+    if (!view.predictor.set_mode(mode)) {
+      return {{"error", "the node was started with predict.mode = \"off\" and has no profiles"}};
+    }
+    return {{"mode", to_string(mode)}};
+  }
+  const PredictorReport report = view.predictor.report();
+  const RenewalSummary& renewal = report.renewal;
+  json actions = json::object();
+  for (std::size_t i = 0; i < kOrderKinds; ++i) {
+    json outcomes = json::object();
+    for (std::size_t k = 0; k < kRenewalOutcomes; ++k) {
+      const std::uint64_t count = renewal.outcomes[i][k];
+      if (count > 0) outcomes[to_string(static_cast<RenewalOutcome>(k))] = count;
+    }
+    actions[to_string(static_cast<OrderKind>(i))] = {{"done", renewal.actions[i][0]},
+                                                     {"rehearsed", renewal.actions[i][1]},
+                                                     {"outcomes", std::move(outcomes)}};
+  }
+  return {{"mode", to_string(report.mode)},
+          {"actions", std::move(actions)},
+          {"out_of_budget", renewal.out_of_budget},
+          {"self_suspect", renewal.self_suspect},
+          {"self_suspicions", renewal.self_suspicions},
+          {"pauses", renewal.pauses},
+          {"revoked", renewal.revoked},
+          {"term_mean_s", renewal.term_mean_s}};
+}
+
 json answer_question(const json& question, const NodeView& view, const std::string& metrics_url) {
   if (!question.is_object() || !question.contains("command")) {
     return {{"error", "ask with one JSON object a line, such as {\"command\": \"status\"}"}};
@@ -221,7 +256,9 @@ json answer_question(const json& question, const NodeView& view, const std::stri
     if (command == "clock") return clock_answer(view);
     if (command == "clocks") return clocks_answer(view);
     if (command == "rehearse") return rehearse_answer(view, question);
-    return {{"error", "no such command: there are status, holders, clock, clocks, rehearse"}};
+    if (command == "predict") return predict_answer(view, question);
+    return {
+        {"error", "no such command: there are status, holders, clock, clocks, predict, rehearse"}};
   } catch (const json::exception& error) {
     return {{"error", std::string("a field has the wrong type: ") + error.what()}};
   }

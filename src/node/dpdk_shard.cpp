@@ -25,6 +25,10 @@ class DpdkShard final : public Shard {
   }
   void stop() override { thread_.stop(); }
   void ask(EngineTask& task) override { thread_.ask(task); }
+  [[nodiscard]] bool order(const SessionOrder& order) override { return thread_.order(order); }
+  [[nodiscard]] bool next_outcome(OrderOutcome& outcome) override {
+    return thread_.next_outcome(outcome);
+  }
   void calibrate() override { port_->calibrate(); }
 
   [[nodiscard]] PortFigures figures() const override {

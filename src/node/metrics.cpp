@@ -1,5 +1,6 @@
 #include "src/node/metrics.hpp"
 
+#include <array>
 #include <vector>
 
 #include "src/node/metric_writer.hpp"
@@ -72,6 +73,11 @@ void write_occupancy(MetricWriter& out, const NodeView& view) {
               gauges.reclaims.read());
   out.counter("driftlock_take_overs_total", "Locks taken from their holders under a higher token.",
               gauges.take_overs.read());
+  out.counter("driftlock_revocations_total",
+              "Of these, from holders that prediction found failing.", gauges.revocations.read());
+  out.counter("driftlock_waiters_passed_over_total",
+              "Waiters of failing clients that others were granted before.",
+              gauges.passed_over.read());
   out.gauge("driftlock_ready", "0 while leases of the life before may run.", gauges.ready.read());
 }
 
@@ -248,6 +254,42 @@ void write_predictor(MetricWriter& out, const PredictorSummary& summary) {
   out.gauge("driftlock_score_max_ratio", "Highest score of a client, 0 to 1.", summary.score_max);
 }
 
+void write_renewal(MetricWriter& out, const PredictorReport& report) {
+  const RenewalSummary& summary = report.renewal;
+  out.gauge("driftlock_prediction_mode", "1 for the mode in force: off, shadow or act.");
+  for (const auto mode : {PredictionMode::kOff, PredictionMode::kShadow, PredictionMode::kAct}) {
+    out.value(report.mode == mode ? 1 : 0, {{"mode", to_string(mode)}});
+  }
+  out.counter("driftlock_prediction_actions_total",
+              "Steps taken about doubtful clients; in mode shadow: that would have been taken.");
+  for (std::size_t i = 0; i < kOrderKinds; ++i) {
+    const char* action = to_string(static_cast<OrderKind>(i));
+    out.value(summary.actions[i][0], {{"action", action}, {"mode", "act"}});
+    out.value(summary.actions[i][1], {{"action", action}, {"mode", "shadow"}});
+  }
+  out.counter("driftlock_prediction_outcomes_total", "What came of these steps.");
+  for (const auto kind : {OrderKind::kAskLow, OrderKind::kAskNormal, OrderKind::kFail}) {
+    for (std::size_t k = 0; k < kRenewalOutcomes; ++k) {
+      out.value(
+          summary.outcomes[static_cast<std::size_t>(kind)][k],
+          {{"action", to_string(kind)}, {"outcome", to_string(static_cast<RenewalOutcome>(k))}});
+    }
+  }
+  out.counter("driftlock_prediction_held_back_total", "Steps not taken, by reason.");
+  out.value(summary.out_of_budget, {{"reason", "budget"}});
+  out.value(summary.self_suspicions, {{"reason", "self_suspicion"}});
+  out.value(summary.pauses, {{"reason", "own_pause"}});
+  out.counter("driftlock_prediction_revoked_total",
+              "Locks taken from failing holders by the policy fence.", summary.revoked);
+  out.gauge("driftlock_prediction_clients", "Sessions by how far they are in doubt.");
+  constexpr std::array<const char*, 4> kStages = {"calm", "asked_low", "asked_normal", "failing"};
+  for (std::size_t i = 0; i < kStages.size(); ++i) {
+    out.value(summary.stages[i], {{"stage", kStages[i]}});
+  }
+  out.gauge("driftlock_prediction_term_seconds",
+            "Mean of the terms that clients get where somebody waits.", summary.term_mean_s);
+}
+
 }  // namespace
 
 std::vector<prometheus::MetricFamily> collect_metrics(const NodeView& view) {
@@ -267,7 +309,10 @@ std::vector<prometheus::MetricFamily> collect_metrics(const NodeView& view) {
   if (view.gossip != nullptr) write_gossip(out, view.gossip->report());
   const PredictorReport report = view.predictor.report();
   if (report.probing) write_probe(out, report);
-  if (report.predicting) write_predictor(out, report.predictor);
+  if (report.predicting) {
+    write_predictor(out, report.predictor);
+    write_renewal(out, report);
+  }
   return out.take();
 }
 

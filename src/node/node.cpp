@@ -10,6 +10,7 @@
 #include "hw/key_file.hpp"
 #include "hw/tick_counter.hpp"
 #include "src/node/log.hpp"
+#include "src/node/namespace_rules.hpp"
 
 namespace driftlock {
 namespace {
@@ -23,6 +24,24 @@ std::string host_name() {
 template <typename T>
 std::uint32_t u32(T number) {
   return static_cast<std::uint32_t>(number);
+}
+
+PredictorThread::Settings predictor_settings(const Options::Predict& options) {
+  PredictorThread::Settings settings;
+  settings.interval_ns = options.interval_ms * kMillisecond;
+  settings.predictor.alarm_rate = 1.0 / static_cast<double>(options.alarm_one_in);
+  RenewalOptions& renewal = settings.renewal;
+  DRIFTLOCK_ASSERT(parse_mode(options.mode, renewal.mode));  // the table saw to it
+  renewal.silence_rate = 1.0 / static_cast<double>(options.silence_one_in);
+  renewal.floor_ns = options.silence_floor_ms * kMillisecond;
+  renewal.patience_ns = options.patience_ms * kMillisecond;
+  renewal.term_min_ns = options.term_min_ms * kMillisecond;
+  renewal.term_max_ns = options.term_max_ms * kMillisecond;
+  renewal.client_per_second = static_cast<double>(options.asks_per_minute_client) / 60.0;
+  renewal.total_per_second = static_cast<double>(options.asks_per_second);
+  renewal.self_share = static_cast<float>(options.self_suspect_percent) / 100.0F;
+  renewal.interval_ns = options.look_ms * kMillisecond;
+  return settings;
 }
 
 }  // namespace
@@ -119,6 +138,9 @@ void Node::make_engine() {
   engine.term_min_ns = options_.lease.term_min_ms * kMillisecond;
   engine.term_default_ns = options_.lease.term_default_ms * kMillisecond;
   engine.term_max_ns = options_.lease.term_max_ms * kMillisecond;
+  Result<std::vector<NamespaceOptions>> spaces = parse_namespace_rules(options_.namespaces.rules);
+  DRIFTLOCK_ASSERT(spaces.ok());  // the table saw to it
+  engine.namespaces = std::move(spaces).value();
   engine.ready_after_tai_ns = life_->leases_before_end_tai_ns();
   engine_ = std::make_unique<Engine>(engine, *keyring_, &memory_);
   horizon_ = std::make_unique<HorizonThread>(*life_, *engine_, [this] { return clock_->now(); });
@@ -196,8 +218,8 @@ Status Node::open_probe() {
     probe = std::move(attached).value();
   }
   predictor_ = std::make_unique<PredictorThread>(profiles_.get(), std::move(probe),
-                                                 options_.predict.interval_ms * kMillisecond,
-                                                 [this] { return clock_->now().tai.middle(); });
+                                                 predictor_settings(options_.predict), *shard_,
+                                                 [this] { return clock_->now(); });
   return done();
 }
 

@@ -1,5 +1,6 @@
 #include <array>
 
+#include "src/node/namespace_rules.hpp"
 #include "src/node/options.hpp"
 
 // The table. A row's field is a lambda without captures, so that it is a plain function pointer.
@@ -49,6 +50,9 @@ bool is_advance_namespaces(const std::string& text) {
   std::vector<AdvanceNamespace> ignored;
   return parse_advance_namespaces(text, ignored);
 }
+bool is_rules(const std::string& text) {
+  return parse_namespace_rules(text).ok();
+}
 bool is_node_name(const std::string& text) {
   return text.size() <= 64 && text.find_first_of(" \t\n\"\\") == std::string::npos;
 }
@@ -61,13 +65,16 @@ constexpr std::array kSections = {
                   "`full`. One lock costs about 120 bytes, one claim 170, one long key 40, one "
                   "session 160 and 32 for each slot, and 512 more where clients are profiled."},
     OptionSection{"lease", "How long a client may hold its locks without a sign of life."},
+    OptionSection{"namespaces", "Rules for locks by the number of their namespace."},
     OptionSection{"clock", "What the node believes about time. See docs/timekeeping.md."},
     OptionSection{"gossip",
                   "Nodes tell each other about their clocks, and find out who is off. See "
                   "docs/timekeeping.md."},
     OptionSection{"auth", "Who may take locks."},
     OptionSection{"probe", "The eBPF probe, which watches requests and replies on an interface."},
-    OptionSection{"predict", "Client profiles and scores."},
+    OptionSection{"predict",
+                  "Client profiles and scores, and what is done about a client that is about to "
+                  "fail. See docs/prediction.md."},
     OptionSection{"metrics", "What Prometheus scrapes."},
     OptionSection{"admin", "The socket that `driftlock status`, `holders` and `clock` ask."},
     OptionSection{"log", "Messages, on standard error."},
@@ -141,6 +148,21 @@ std::vector<OptionRow> table_rows() {
       {"lease.term_max_ms", DRIFTLOCK_NUMBER(lease.term_max_ms, 60'000, 50, 3'600'000),
        "Longest term granted. After a crash nothing new is granted until the leases of the life "
        "before have run out, which the longest of them decides."},
+  };
+}
+
+std::vector<OptionRow> namespace_rows() {
+  return {
+      {"namespaces.rules",
+       DRIFTLOCK_TEXT(namespaces.rules, "",
+                      "rules ID: key=value, ...; ID: ... with the keys policy (wait, fence), "
+                      "predict (off, shadow, act), suspect_one_in, locks_max and "
+                      "acquires_per_second_max",
+                      is_rules),
+       "As `7: policy=fence, suspect_one_in=100000; 9: predict=shadow`. `policy=fence`: whatever "
+       "the locks guard refuses old fencing tokens, so a lock may be taken from its holder at "
+       "once. `predict`: how far prediction may go, at most. `suspect_one_in`: a holder of such a "
+       "lock is asked to renew only if an ordinary client looked so once in as many."},
   };
 }
 
@@ -227,10 +249,39 @@ std::vector<OptionRow> other_rows() {
        "Clients that the probe keeps apart, about 1.9 KB of kernel memory each."},
       {"predict.mode",
        Choice{DRIFTLOCK_FIELD(std::string, predict.mode), "shadow", {"off", "shadow", "act"}},
-       "`off`: no profiles. `shadow`: clients are profiled and scored, and nothing acts on it. "
-       "`act`: what predict.advance_namespaces allows is done."},
+       "`off`: no profiles. `shadow`: clients are profiled and scored, and what would be done is "
+       "logged with its outcome. `act`: what predict.advance_namespaces allows is done, doubtful "
+       "holders are asked to renew, lease terms adapt, "
+       "and locks of failing clients go to others as early as promises allow. `driftlock predict` "
+       "changes it at run time."},
       {"predict.interval_ms", DRIFTLOCK_NUMBER(predict.interval_ms, 1000, 10, 60'000),
        "Time between two scorings."},
+      {"predict.look_ms", DRIFTLOCK_NUMBER(predict.look_ms, 25, 1, 10'000),
+       "Time between two looks at who is silent."},
+      {"predict.alarm_one_in", DRIFTLOCK_NUMBER(predict.alarm_one_in, 10'000, 10, 1'000 * kMillion),
+       "Score threshold: an ordinary client passes for suspect once in so many scorings."},
+      {"predict.silence_one_in",
+       DRIFTLOCK_NUMBER(predict.silence_one_in, 1000, 2, 1'000 * kMillion),
+       "Silence threshold: an ordinary one passes for suspect once in so many. A namespace's "
+       "suspect_one_in is stricter still."},
+      {"predict.silence_floor_ms", DRIFTLOCK_NUMBER(predict.silence_floor_ms, 50, 1, 60'000),
+       "A silence so much longer than usual is ordinary in any case."},
+      {"predict.patience_ms", DRIFTLOCK_NUMBER(predict.patience_ms, 100, 1, 60'000),
+       "How long a request to renew may go unanswered, at least; three times the client's usual "
+       "time to answer, and three quarters of the longest it was ever late, if that is more."},
+      {"predict.term_min_ms", DRIFTLOCK_NUMBER(predict.term_min_ms, 1000, 10, 3'600'000),
+       "act: lease terms are not shortened further, nor below lease.term_min_ms."},
+      {"predict.term_max_ms", DRIFTLOCK_NUMBER(predict.term_max_ms, 10'000, 10, 3'600'000),
+       "act: terms of steady clients that nobody waits for grow to this, to twice the term they "
+       "began with, and to lease.term_max_ms at most."},
+      {"predict.asks_per_minute_client",
+       DRIFTLOCK_NUMBER(predict.asks_per_minute_client, 60, 1, 60'000),
+       "Requests to renew that one client gets, on average; four may come at once."},
+      {"predict.asks_per_second", DRIFTLOCK_NUMBER(predict.asks_per_second, 1000, 1, kMillion),
+       "Requests to renew to all clients together."},
+      {"predict.self_suspect_percent", DRIFTLOCK_NUMBER(predict.self_suspect_percent, 50, 1, 100),
+       "With so many of at least 8 clients in doubt at once the node suspects itself, and does "
+       "nothing."},
       {"predict.contention", DRIFTLOCK_FLAG(predict.contention, false),
        "Learn who asks for which lock and how long it is held, tell those who wait how long that "
        "will take, and see which locks could be granted in advance."},
@@ -295,8 +346,8 @@ std::vector<OptionRow> gossip_rows() {
 
 std::vector<OptionRow> all_rows() {
   std::vector<OptionRow> rows;
-  for (auto part :
-       {node_rows(), port_rows(), table_rows(), clock_rows(), gossip_rows(), other_rows()}) {
+  for (auto part : {node_rows(), port_rows(), table_rows(), namespace_rows(), clock_rows(),
+                    gossip_rows(), other_rows()}) {
     rows.insert(rows.end(), part.begin(), part.end());
   }
   return rows;

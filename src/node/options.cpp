@@ -7,6 +7,8 @@
 #include <cstdlib>
 #include <sstream>
 
+#include "src/node/namespace_rules.hpp"
+
 namespace driftlock {
 namespace {
 
@@ -124,6 +126,11 @@ std::vector<std::string> check_together(const Options& options) {
            (options.predict.contention && options.predict.mode != "off"),
        "predict.advance_namespaces: needs predict.contention = true and a predict.mode that is not "
        "\"off\"");
+  need(options.predict.term_min_ms <= options.predict.term_max_ms,
+       "predict: term_min_ms <= term_max_ms must hold");
+  if (const auto rules = parse_namespace_rules(options.namespaces.rules); !rules.ok()) {
+    wrong.push_back("namespaces.rules: " + rules.error().message);
+  }
   need(options.probe.interface.empty() || options.port.udp_port != 0,
        "probe.interface: the probe needs a fixed port.udp_port");
   return wrong;

@@ -46,6 +46,9 @@ struct Options {
     std::int64_t term_min_ms = 0;
     std::int64_t term_max_ms = 0;
   } lease;
+  struct Namespaces {
+    std::string rules;
+  } namespaces;
   struct Clock {
     std::string source;
     std::string phc_device;
@@ -89,6 +92,16 @@ struct Options {
     std::int64_t interval_ms = 0;
     bool contention = false;
     std::string advance_namespaces;
+    std::int64_t look_ms = 0;
+    std::int64_t alarm_one_in = 0;
+    std::int64_t silence_one_in = 0;
+    std::int64_t silence_floor_ms = 0;
+    std::int64_t patience_ms = 0;
+    std::int64_t term_min_ms = 0;
+    std::int64_t term_max_ms = 0;
+    std::int64_t asks_per_minute_client = 0;
+    std::int64_t asks_per_second = 0;
+    std::int64_t self_suspect_percent = 0;
   } predict;
   struct Metrics {
     std::string address;

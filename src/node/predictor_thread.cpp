@@ -2,21 +2,45 @@
 
 #include <pthread.h>
 
+#include <array>
 #include <chrono>
 
 #include "src/node/log.hpp"
 
 namespace driftlock {
 
-PredictorThread::PredictorThread(const ProfileTable* profiles, std::unique_ptr<Probe> probe,
-                                 Nanoseconds interval_ns, std::function<Nanoseconds()> now)
-    : probe_(std::move(probe)), interval_ns_(interval_ns), now_(std::move(now)) {
+const char* to_string(PredictionMode mode) {
+  constexpr std::array<const char*, 3> kNames = {"off", "shadow", "act"};
+  return kNames[static_cast<std::size_t>(mode)];
+}
+
+bool parse_mode(const std::string& text, PredictionMode& out) {
+  for (const auto mode : {PredictionMode::kOff, PredictionMode::kShadow, PredictionMode::kAct}) {
+    if (text != to_string(mode)) continue;
+    out = mode;
+    return true;
+  }
+  return false;
+}
+
+PredictorThread::PredictorThread(ProfileTable* profiles, std::unique_ptr<Probe> probe,
+                                 const Settings& settings, Shard& shard,
+                                 std::function<ClockReading()> now)
+    : profiles_(profiles),
+      probe_(std::move(probe)),
+      interval_ns_(settings.interval_ns),
+      look_ns_(settings.renewal.interval_ns),
+      shard_(shard),
+      now_(std::move(now)),
+      wanted_mode_(profiles != nullptr ? settings.renewal.mode : PredictionMode::kOff) {
   if (profiles != nullptr) {
     predictor_ =
-        std::make_unique<Predictor>(std::vector<const ProfileTable*>{profiles}, PredictorOptions{});
+        std::make_unique<Predictor>(std::vector<const ProfileTable*>{profiles}, settings.predictor);
+    policy_ = std::make_unique<RenewalPolicy>(profiles->size(), settings.renewal);
   }
   report_.probing = probe_ != nullptr;
   report_.predicting = predictor_ != nullptr;
+  report_.mode = wanted_mode_;
 }
 
 PredictorThread::~PredictorThread() {
@@ -42,15 +66,28 @@ PredictorReport PredictorThread::report() const {
   return report_;
 }
 
+bool PredictorThread::set_mode(PredictionMode mode) const {
+  if (profiles_ == nullptr) return mode == PredictionMode::kOff;
+  wanted_mode_.store(mode);
+  return true;
+}
+
 void PredictorThread::run(const std::stop_token& stopping) {
+  auto next_score = std::chrono::steady_clock::now();
   while (!stopping.stop_requested()) {
-    turn();
+    const auto now = std::chrono::steady_clock::now();
+    if (now >= next_score) {
+      score();
+      next_score = now + std::chrono::nanoseconds(interval_ns_);
+    }
+    if (policy_) look();
+    const Nanoseconds pause_ns = policy_ ? std::min(look_ns_, interval_ns_) : interval_ns_;
     std::unique_lock lock(mutex_);
-    wake_.wait_for(lock, stopping, std::chrono::nanoseconds(interval_ns_), [] { return false; });
+    wake_.wait_for(lock, stopping, std::chrono::nanoseconds(pause_ns), [] { return false; });
   }
 }
 
-void PredictorThread::turn() {
+void PredictorThread::score() {
   std::vector<PathLatency> paths;
   PredictorReport found = report();
   if (probe_) {
@@ -66,9 +103,51 @@ void PredictorThread::turn() {
                 {"latency_ns", std::to_string(event.latency_ns)}});
     });
   }
-  if (predictor_) found.predictor = predictor_->step(now_(), paths);
+  if (predictor_ && policy_->mode() != PredictionMode::kOff) {
+    found.predictor = predictor_->step(now_().tai.middle(), paths);
+    // With half of all clients suspect, the node is: nobody is asked for it.
+    if (!found.predictor.self_suspect) policy_->take_scores(predictor_->scores());
+  }
   const std::lock_guard lock(mutex_);
   report_ = std::move(found);
+}
+
+// Without a clock no silence can be judged.
+void PredictorThread::look() {
+  const PredictionMode wanted = wanted_mode_.load();
+  if (wanted != policy_->mode()) {
+    log_line(LogLevel::kInfo, "prediction", {{"mode", to_string(wanted)}});
+    profiles_->set_recording(wanted != PredictionMode::kOff);
+    policy_->set_mode(wanted);
+  }
+  const ClockReading now = now_();
+  if (now.state == ClockState::kLost) return;
+  const Nanoseconds now_ns = now.tai.middle();
+  OrderOutcome outcome;
+  while (shard_.next_outcome(outcome)) policy_->take_outcome(outcome, now_ns);
+  policy_->turn(*profiles_, now_ns,
+                [this](const SessionOrder& order) { return shard_.order(order); });
+  log_records();
+  const std::lock_guard lock(mutex_);
+  report_.mode = policy_->mode();
+  report_.renewal = policy_->summary();
+}
+
+// What shadow would have done is news; of what was done only failures and their sequel.
+void PredictorThread::log_records() {
+  for (const RenewalRecord& record : policy_->take_records()) {
+    const bool news = record.rehearsal || record.action == OrderKind::kFail;
+    log_line(news ? LogLevel::kInfo : LogLevel::kDebug, "prediction",
+             {{"action", to_string(record.action)},
+              {"mode", record.rehearsal ? "shadow" : "act"},
+              {"outcome", to_string(record.outcome)},
+              {"client", std::to_string(record.client_id)},
+              {"session", std::to_string(record.session_id)},
+              {"silence_ms", std::to_string(record.silence_ns / kMillisecond)},
+              {"took_ms", std::to_string(record.took_ns / kMillisecond)},
+              {"strangeness", std::to_string(record.strangeness)},
+              {"revoked", std::to_string(record.revoked)}});
+  }
 }
 
 // Where replies cannot be seen nothing is said of what stayed unanswered.

@@ -1,8 +1,10 @@
-// PredictorThread: at each interval reads the probe, steps the predictor and keeps what both found
-// for metrics. Owns the probe. start() and stop() by the main thread; report() by any control
-// thread. In shadow mode: nothing acts on the scores.
+// PredictorThread: looks at every session many times a second (liveness, renewal policy) and scores
+// them at a slower pace, with the probe. Owns the probe, the predictor and the policy; its orders
+// to the lcore go by the shard's ring. start(), stop() by the main thread; report(), set_mode() by
+// any control thread.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <functional>
 #include <memory>
@@ -12,7 +14,9 @@
 #include <vector>
 
 #include "bpf/probe.hpp"
+#include "src/node/shard.hpp"
 #include "src/predict/predictor.hpp"
+#include "src/predict/renewal_policy.hpp"
 
 namespace driftlock {
 
@@ -23,13 +27,24 @@ struct PredictorReport {
   ProbeCost probe_cost;
   bool predicting = false;
   PredictorSummary predictor;
+  PredictionMode mode = PredictionMode::kOff;
+  RenewalSummary renewal;
 };
+
+const char* to_string(PredictionMode mode);
+// False where it is none of off, shadow, act.
+[[nodiscard]] bool parse_mode(const std::string& text, PredictionMode& out);
 
 class PredictorThread {
  public:
-  // `profiles` null: no scores. `probe` null: no probe. `now` tells the node's estimate of TAI.
-  PredictorThread(const ProfileTable* profiles, std::unique_ptr<Probe> probe,
-                  Nanoseconds interval_ns, std::function<Nanoseconds()> now);
+  struct Settings {
+    Nanoseconds interval_ns = kSecond;  // between two scorings
+    PredictorOptions predictor;
+    RenewalOptions renewal;  // its interval_ns: between two looks
+  };
+  // `profiles` null: no scores and no orders. `probe` null: no probe. `now` tells the node's clock.
+  PredictorThread(ProfileTable* profiles, std::unique_ptr<Probe> probe, const Settings& settings,
+                  Shard& shard, std::function<ClockReading()> now);
   ~PredictorThread();
   PredictorThread(const PredictorThread&) = delete;
   PredictorThread& operator=(const PredictorThread&) = delete;
@@ -37,16 +52,25 @@ class PredictorThread {
   void start();
   void stop();
   [[nodiscard]] PredictorReport report() const;
+  // The kill switch: in force from the next look on. False where nobody is profiled.
+  [[nodiscard]] bool set_mode(PredictionMode mode) const;
 
  private:
   void run(const std::stop_token& stopping);
-  void turn();
+  void score();
+  void look();
+  void log_records();
   [[nodiscard]] std::vector<PathLatency> paths_of(const std::vector<ProbeClient>& clients) const;
 
+  ProfileTable* const profiles_;
   const std::unique_ptr<Probe> probe_;
   const Nanoseconds interval_ns_;
-  const std::function<Nanoseconds()> now_;
+  const Nanoseconds look_ns_;
+  Shard& shard_;
+  const std::function<ClockReading()> now_;
   std::unique_ptr<Predictor> predictor_;
+  std::unique_ptr<RenewalPolicy> policy_;
+  mutable std::atomic<PredictionMode> wanted_mode_;  // writer: control threads; reader: this one
   mutable std::mutex mutex_;
   std::condition_variable_any wake_;
   PredictorReport report_;  // guarded by mutex_

@@ -48,6 +48,10 @@ class Shard {
   // Has the lcore work on the task between bursts, and returns when it is done. caller: any control
   // thread, while the shard runs; one waits for the other.
   virtual void ask(EngineTask& task) = 0;
+  // The predictor's orders to the lcore, and what came of them; false where the ring is full, or
+  // empty. caller: the predictor thread.
+  [[nodiscard]] virtual bool order(const SessionOrder& order) = 0;
+  [[nodiscard]] virtual bool next_outcome(OrderOutcome& outcome) = 0;
   // Now and then, by a control thread.
   virtual void calibrate() = 0;
 

@@ -96,6 +96,8 @@ class ShardThread {
     while (!errand.done()) std::this_thread::sleep_for(std::chrono::microseconds(200));
     asked_.store(false, std::memory_order_relaxed);
   }
+  [[nodiscard]] bool order(const SessionOrder& order) { return path_.order(order); }
+  [[nodiscard]] bool next_outcome(OrderOutcome& outcome) { return path_.next_outcome(outcome); }
   [[nodiscard]] bool serves_anyone() const { return engine_.gauges().sessions_active.read() != 0; }
 
  private:

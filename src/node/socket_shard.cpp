@@ -24,6 +24,10 @@ class SocketShard final : public Shard {
   }
   void stop() override { thread_.stop(); }
   void ask(EngineTask& task) override { thread_.ask(task); }
+  [[nodiscard]] bool order(const SessionOrder& order) override { return thread_.order(order); }
+  [[nodiscard]] bool next_outcome(OrderOutcome& outcome) override {
+    return thread_.next_outcome(outcome);
+  }
   void calibrate() override {}
 
   [[nodiscard]] PortFigures figures() const override {

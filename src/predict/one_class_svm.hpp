@@ -58,12 +58,13 @@ class OnlineOneClassSvm {
   const std::size_t features_;
   const double nu_;
   const double rate_;
-  std::vector<double> directions_;  // columns x features, in turns
-  std::vector<double> phases_;      // in turns
-  std::vector<double> means_;       // of the columns, forgetting
+  // Single precision: a score is a mean over many features, and twice as many fit an instruction.
+  std::vector<float> directions_;  // columns x features, in turns
+  std::vector<float> phases_;      // in turns
+  std::vector<double> means_;      // of the columns, forgetting
   std::vector<double> variances_;
-  std::vector<double> weights_;
-  mutable std::vector<double> mapped_;  // of the last row looked at
+  std::vector<float> weights_;
+  mutable std::vector<float> mapped_;  // of the last row looked at
   double rho_ = 0.0;
   std::uint64_t learnt_ = 0;
 };

@@ -28,7 +28,7 @@ const PredictorSummary& Predictor::step(Nanoseconds now_tai_ns,
   for (const ProfileTable* table : tables_) {
     for (std::size_t i = 0; i < table->size(); ++i) {
       const bool read =
-          table->read(i, [&](const ClientProfile& profile) { score(profile, now_tai_ns); });
+          table->read(i, [&](const ClientProfile& profile) { score(i, profile, now_tai_ns); });
       summary_.unreadable += read ? 0 : 1;
     }
   }
@@ -48,7 +48,7 @@ void Predictor::learn_paths(std::span<const PathLatency> paths) {
   }
 }
 
-void Predictor::score(const ClientProfile& profile, Nanoseconds now_tai_ns) {
+void Predictor::score(std::size_t index, const ClientProfile& profile, Nanoseconds now_tai_ns) {
   if (now_tai_ns - profile.last_tai_ns > options_.forget_after_ns) return;
   ++summary_.profiles;
   const auto path = paths_.find(profile.session_id);
@@ -60,6 +60,7 @@ void Predictor::score(const ClientProfile& profile, Nanoseconds now_tai_ns) {
   if (history != nullptr || profile.path_p50.samples > 0) ++summary_.with_path;
   const FeatureVector features = features_of(profile, history, now_tai_ns);
   ClientScore result = score_of(profile, features);
+  result.index = static_cast<std::uint32_t>(index);
   if (!result.warming) judge(result, features);
   scores_.push_back(result);
   if (result.warming) {

@@ -1,6 +1,6 @@
 // Predictor: scores every client each time it is stepped. Owned by the predictor thread; reads the
-// lcores' profiles as copies and the probe's summaries as an argument. In shadow mode: it tells,
-// and nothing acts on it.
+// lcores' profiles as copies and the probe's summaries as an argument. What is done about a score
+// is the renewal policy's matter.
 #pragma once
 
 #include <array>
@@ -59,7 +59,7 @@ class Predictor {
 
  private:
   void learn_paths(std::span<const PathLatency> paths);
-  void score(const ClientProfile& profile, Nanoseconds now_tai_ns);
+  void score(std::size_t index, const ClientProfile& profile, Nanoseconds now_tai_ns);
   void judge(ClientScore& result, const FeatureVector& features);
   void learn();
   void forget_paths();

@@ -56,8 +56,7 @@ void Trend::add(float value) {
 }
 
 void OperationMix::add(wire::Op op) {
-  const auto kind =
-      static_cast<std::size_t>(op) < wire::kOpCount ? static_cast<std::size_t>(op) : 0;
+  const auto kind = static_cast<std::size_t>(op) < kKinds ? static_cast<std::size_t>(op) : 0;
   count(recent, recent_total, kind, kRecentMix);
   count(usual, usual_total, kind, kUsualMix);
 }
@@ -65,7 +64,7 @@ void OperationMix::add(wire::Op op) {
 float OperationMix::shift() const {
   if (recent_total == 0 || usual_total == 0) return 0.0F;
   float distance = 0.0F;
-  for (std::size_t i = 0; i < wire::kOpCount; ++i) {
+  for (std::size_t i = 0; i < kKinds; ++i) {
     distance += std::fabs(static_cast<float>(recent[i]) / static_cast<float>(recent_total) -
                           static_cast<float>(usual[i]) / static_cast<float>(usual_total));
   }
@@ -112,6 +111,8 @@ ClientProfile::ClientProfile(const ClientProfile& other)
       client_id(other.client_id),
       first_tai_ns(other.first_tai_ns),
       last_tai_ns(other.last_tai_ns),
+      lease_end_ns(other.lease_end_ns),
+      term_ns(other.term_ns),
       transit_floor_ns(other.transit_floor_ns),
       transit_floor_next_ns(other.transit_floor_next_ns),
       transit_samples(other.transit_samples),
@@ -134,6 +135,8 @@ void ClientProfile::begin(const Activity& activity) {
   client_id = activity.client_id;
   first_tai_ns = activity.received_tai_ns;
   last_tai_ns = activity.received_tai_ns;
+  lease_end_ns = 0;
+  term_ns = 0;
   transit_samples = 0;
   holding = 0;
   gap = waited = transit = failures = clock_residual = behaviour_residual = Trend{};
@@ -167,6 +170,10 @@ void ClientProfile::update(const Activity& activity) {
     last_tai_ns = std::max<Nanoseconds>(last_tai_ns, activity.received_tai_ns);
     waited.add(rough_log2(activity.waited_ns));
     update_transit(activity.transit_ns);
+  }
+  if (activity.term_ns > 0 && activity.lease_end_ns > 0) {
+    lease_end_ns = activity.lease_end_ns;
+    term_ns = activity.term_ns;
   }
   failures.add(disappoints(activity.status) ? 1.0F : 0.0F);
   mix.add(activity.op);
@@ -205,6 +212,7 @@ void ProfileRecorder::write(ClientProfile& profile, const Change& change) {
 }
 
 void ProfileRecorder::observe(const Activity& activity) {
+  if (!table_.recording()) return;
   ClientProfile& profile = table_.at(activity.session_index);
   write(profile, [&] {
     if (profile.session_id != activity.session_id) profile.begin(activity);

@@ -33,10 +33,12 @@ struct Trend {
   void add(float value);
 };
 
-// How often each operation was asked for: counts that are halved when they reach a limit.
+// How often each operation was asked for: counts that are halved when they reach a limit. Those
+// that are no requests, or newer than this, count as one.
 struct OperationMix {
-  std::array<Cell<std::uint16_t>, wire::kOpCount> recent{};
-  std::array<Cell<std::uint16_t>, wire::kOpCount> usual{};
+  static constexpr std::size_t kKinds = 13;
+  std::array<Cell<std::uint16_t>, kKinds> recent{};
+  std::array<Cell<std::uint16_t>, kKinds> usual{};
   Cell<std::uint16_t> recent_total{0};
   Cell<std::uint16_t> usual_total{0};
 
@@ -73,6 +75,8 @@ struct alignas(64) ClientProfile {
   Cell<std::uint64_t> client_id{0};
   Cell<Nanoseconds> first_tai_ns{0};
   Cell<Nanoseconds> last_tai_ns{0};
+  Cell<Nanoseconds> lease_end_ns{0};           // as last answered
+  Cell<Nanoseconds> term_ns{0};                // the same
   Cell<Nanoseconds> transit_floor_ns{0};       // least of this window of requests and the last one
   Cell<Nanoseconds> transit_floor_next_ns{0};  // least of this window alone
   Cell<std::uint32_t> transit_samples{0};
@@ -105,6 +109,15 @@ static_assert(sizeof(ClientProfile) <= 512);
 // log2 of a duration from the bits of its float: within 0.09, monotone, and a few instructions.
 [[nodiscard]] float rough_log2(Nanoseconds duration_ns);
 
+// The few fields that tell whether a session lives, for a look at all of them many times a second.
+struct ProfileGlance {
+  std::uint64_t session_id = 0;
+  std::uint64_t client_id = 0;
+  Nanoseconds last_tai_ns = 0;
+  Nanoseconds lease_end_ns = 0;
+  Nanoseconds term_ns = 0;
+};
+
 // The profiles of one lcore's sessions, by session index. Allocated once.
 class ProfileTable {
  public:
@@ -112,15 +125,29 @@ class ProfileTable {
       : size_(sessions_max), profiles_(std::make_unique<ClientProfile[]>(sessions_max)) {}
 
   [[nodiscard]] std::size_t size() const { return size_; }
+  // Whether anything is noted: the kill switch. writer: a control thread; reader: the lcore.
+  void set_recording(bool on) { recording_.store(on, std::memory_order_relaxed); }
+  [[nodiscard]] bool recording() const { return recording_.load(std::memory_order_relaxed); }
   [[nodiscard]] ClientProfile& at(std::size_t index) { return profiles_[index]; }
   // False where nobody is there, or where an update stays under way for longer than a few tries.
   // reader: any thread. `take` gets a copy.
   template <typename Take>
   bool read(std::size_t index, const Take& take) const;
+  // The same for a glance.
+  bool glance(std::size_t index, ProfileGlance& out) const {
+    return attempt(index, [&out](const ClientProfile& live) {
+      out = {live.session_id, live.client_id, live.last_tai_ns, live.lease_end_ns, live.term_ns};
+      return [] {};
+    });
+  }
 
  private:
+  template <typename Copy>
+  bool attempt(std::size_t index, const Copy& copy) const;
+
   const std::size_t size_;
   const std::unique_ptr<ClientProfile[]> profiles_;
+  std::atomic<bool> recording_{true};
 };
 
 // The fast path's observer: writer of one table. Lives on the lcore.
@@ -137,22 +164,29 @@ class ProfileRecorder {
   ProfileTable& table_;
 };
 
-template <typename Take>
-bool ProfileTable::read(std::size_t index, const Take& take) const {
+template <typename Copy>
+bool ProfileTable::attempt(std::size_t index, const Copy& copy) const {
   constexpr int kTries = 8;
   const ClientProfile& live = profiles_[index];
   for (int i = 0; i < kTries; ++i) {
     const std::uint32_t before = live.sequence.load(std::memory_order_acquire);
     if ((before & 1U) != 0) continue;
     if (live.session_id == 0) return false;
-    const ClientProfile copy(live);
+    const auto taken = copy(live);
     // The copy is complete before the sequence is read again.
     std::atomic_thread_fence(std::memory_order_acquire);
     if (live.sequence.load(std::memory_order_relaxed) != before) continue;
-    take(copy);
+    taken();
     return true;
   }
   return false;
+}
+
+template <typename Take>
+bool ProfileTable::read(std::size_t index, const Take& take) const {
+  return attempt(index, [&take](const ClientProfile& live) {
+    return [&take, copy = ClientProfile(live)] { take(copy); };
+  });
 }
 
 }  // namespace driftlock

@@ -12,6 +12,7 @@ namespace driftlock {
 struct ClientScore {
   std::uint64_t session_id = 0;
   std::uint64_t client_id = 0;
+  std::uint32_t index = 0;  // of the session, at its lcore
   float score = 0.0F;
   Feature cause = Feature::kSilence;  // of the largest part of the score
   float strangeness = 0.0F;           // -ln P(an ordinary client looks so); 0 until learnt

@@ -380,6 +380,12 @@ void add_rest(Vectors& vectors, const SecretKey& key) {
               give_back);
   advance.op = wire::Op::kRecall;
   vectors.add("called back", "session", key, advance_header, advance, lock);
+  wire::Reply ask;
+  ask.op = wire::Op::kAskRenewal;
+  ask.lease_end_ns = kNow + kSecond;
+  ask.term_ns = 5 * kSecond;
+  vectors.add("request to renew", "session", key, answer_header(kSessionId, 0, wire::Kind::kPush),
+              ask);
   vectors.add("close", "session", key, request_header(kSessionId, 80),
               request(wire::Op::kClose, 0, 3, ""));
   wire::Header error = answer_header(kSessionId, 80, wire::Kind::kError);

@@ -143,6 +143,38 @@ std::string describe_contention(const json& status) {
          (member(contention, "acting") == true ? "" : ", acted on none") + "\n";
 }
 
+namespace {
+
+std::string describe_action(const std::string& name, const json& action) {
+  std::string line = "\n" + name + std::string(name.size() < 11 ? 11 - name.size() : 1, ' ') +
+                     text(action, "done") + " done  " + text(action, "rehearsed") + " rehearsed";
+  for (const auto& [outcome, count] : member(action, "outcomes").items()) {
+    line += "  " + outcome + " " + count.dump();
+  }
+  return line;
+}
+
+}  // namespace
+
+int predict_command(const Settings& settings, const Report& report) {
+  json question{{"command", "predict"}};
+  if (!settings.mode.empty()) question["mode"] = settings.mode;
+  const Result<json> answer = ask_admin(settings, question);
+  if (!answer.ok()) return report.fail(kExitUnreachable, "no_answer", answer.error().message);
+  const json& found = answer.value();
+  std::string lines = "mode       " + text(found, "mode");
+  if (settings.mode.empty()) {
+    for (const auto& [name, action] : member(found, "actions").items()) {
+      lines += describe_action(name, action);
+    }
+    lines += "\nrevoked    " + text(found, "revoked") + "\nheld back  " +
+             text(found, "out_of_budget") + " by budget  " + text(found, "self_suspicions") +
+             " times by self-suspicion  " + text(found, "pauses") + " own pauses";
+  }
+  report.result(found, lines);
+  return kExitOk;
+}
+
 int status_command(const Settings& settings, const Report& report) {
   const Result<json> answer = ask_admin(settings, {{"command", "status"}});
   if (!answer.ok()) return report.fail(kExitUnreachable, "no_answer", answer.error().message);

@@ -113,6 +113,7 @@ Connection connect(const Settings& settings, Signals& signals) {
   options.session.client_id = key->id;
   options.session.client_key = key->key;
   options.session.term_ns = settings.term_ns;
+  options.session.fixed_term = settings.detach;  // nobody stays to renew
 
   options.namespace_id = settings.namespace_id;
   options.patience_ns = settings.timeout_ns;

@@ -64,6 +64,7 @@ int clock_command(const Settings& settings, const Report& report);
 int status_command(const Settings& settings, const Report& report);
 int holders_command(const Settings& settings, const Report& report);
 int cluster_command(const Settings& settings, const Report& report);
+int predict_command(const Settings& settings, const Report& report);
 int keygen_command(const Settings& settings, const Report& report);
 int probe_command(const Settings& settings, const Report& report);
 

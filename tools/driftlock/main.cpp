@@ -95,6 +95,11 @@ void add_commands(CLI::App& app, Settings& settings, Command& chosen) {
   CLI::App* holders = add("holders", "who holds what, from the admin socket", holders_command);
   holders->add_option("--limit", settings.limit, "locks shown at most [100]");
   holders->add_flag("--waiting", settings.waiting, "who waits for whom");
+  CLI::App* predict =
+      add("predict", "what prediction does, from the admin socket; or its kill switch",
+          predict_command);
+  predict->add_option("mode", settings.mode, "off, shadow or act, from now on")
+      ->check(CLI::IsMember({"off", "shadow", "act"}));
   CLI::App* clock = add("clock", "the node's clock; with a subcommand, any clock", clock_command);
   clock->add_flag("--remote", settings.by_protocol,
                   "ask by the protocol, and compare this machine's clock, instead of at the admin "

@@ -39,6 +39,7 @@ struct Settings {
   std::string key;
   Nanoseconds wait_ns = kNever;
   Nanoseconds term_ns = 0;
+  std::string mode;  // predict: to set; empty: to ask
   bool shared = false;
   std::uint16_t permits_max = 0;  // a semaphore of that size
   std::uint16_t permits = 1;

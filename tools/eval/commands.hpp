@@ -15,5 +15,6 @@ void add_alarms(CLI::App& app);
 void add_contention(CLI::App& app);
 void add_fusion(CLI::App& app);
 void add_gossip(CLI::App& app);
+void add_failures(CLI::App& app);
 
 }  // namespace driftlock::eval

@@ -13,6 +13,7 @@ int main(int argc, char** argv) {
   driftlock::eval::add_contention(app);
   driftlock::eval::add_fusion(app);
   driftlock::eval::add_gossip(app);
+  driftlock::eval::add_failures(app);
   CLI11_PARSE(app, argc, argv);
   return 0;
 }

@@ -1,6 +1,6 @@
 // driftlock-eval stream: the combined streaming detector on one series (timestamp,value): a score
-// per point, and the Numenta score (A. Lavin, S. Ahmad, 2015, standard profile) where windows are
-// given.
+// per point, an alarm per episode, and the Numenta score (A. Lavin, S. Ahmad, 2015, standard
+// profile) where windows are given.
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
@@ -13,9 +13,10 @@
 #include <vector>
 
 #include "src/predict/combined_score.hpp"
-#include "src/predict/profile.hpp"
+#include "src/predict/evaluation.hpp"
 #include "tools/eval/commands.hpp"
 #include "tools/eval/csv.hpp"
+#include "tools/eval/series_features.hpp"
 
 namespace driftlock::eval {
 namespace {
@@ -25,6 +26,7 @@ struct Options {
   std::string windows;
   std::string key;
   double rate = 1e-3;
+  std::size_t calm = 0;  // points; 0: a day, or 200
   std::uint64_t seed = 1;
   bool quiet = false;
 };
@@ -35,25 +37,50 @@ struct Window {
   std::size_t last = 0;
 };
 
-using Cells = std::vector<std::vector<std::string>>;
+struct Point {
+  double score = 0.0;  // -ln P of an ordinary point
+  bool alarm = false;  // the first of an episode
+};
 
-// Judges each point before learning it: the value, its step, and its short mean against the long
-// one.
-std::vector<double> score_series(const Cells& cells, std::uint64_t seed) {
-  CombinedStream model(3, seed, 0.5);
-  Trend trend;
-  std::vector<double> scores;
-  double before = std::strtod(cells.front()[1].c_str(), nullptr);
-  for (const auto& line : cells) {
-    const double value = std::strtod(line[1].c_str(), nullptr);
-    trend.add(static_cast<float>(value));
-    const double shift = static_cast<double>(trend.recent) - static_cast<double>(trend.usual);
-    const std::array<double, 3> row{value, value - before, shift};
+// Points in a day, by the median distance of the timestamps; 0 where they tell none.
+std::size_t season_of(const Cells& cells) {
+  constexpr double kDay = 86'400.0;
+  std::vector<double> steps;
+  for (std::size_t i = 1; i < cells.rows.size(); ++i) {
+    const double from = seconds_of(cells.rows[i - 1][0]);
+    const double to = seconds_of(cells.rows[i][0]);
+    if (from >= 0.0 && to > from) steps.push_back(to - from);
+  }
+  if (steps.empty()) return 0;
+  const double points = kDay / quantile_of(steps, 0.5);
+  return points >= 4.0 && points <= 5000.0 ? static_cast<std::size_t>(std::lround(points)) : 0;
+}
+
+// Judges each point before learning it. An alarm begins an episode, which lasts until nothing has
+// been strange for `calm` points: one long change is one alarm.
+std::vector<Point> score_series(const Cells& cells, const Options& options) {
+  const std::size_t season = season_of(cells);
+  const std::size_t calm = options.calm != 0 ? options.calm : season != 0 ? season : 200;
+  CombinedStream model(kSeriesFeatures, options.seed, 0.5);
+  SeriesFeatures features(season);
+  std::vector<Point> points;
+  std::size_t quiet = calm;
+  double before = 0.0;
+  for (const auto& line : cells.rows) {
+    char* end = nullptr;
+    const double read = std::strtod(line[1].c_str(), &end);
+    const double value = end == line[1].c_str() || !std::isfinite(read) ? before : read;
     before = value;
-    scores.push_back(model.strangeness(model.score(row)));
+    const auto row = features.next(value);
+    Point point;
+    point.score = model.strangeness(model.score(row));
+    const bool strange = point.score >= -std::log(options.rate);
+    point.alarm = strange && quiet >= calm;
+    quiet = strange ? 0 : quiet + 1;
+    points.push_back(point);
     model.learn(row);
   }
-  return scores;
+  return points;
 }
 
 // The file of windows is the benchmark's: {"group/file.csv": [["start", "end"], ...]}.
@@ -69,13 +96,13 @@ std::vector<Window> read_windows(const Options& options, const Cells& cells) {
       // Timestamps sort as text; the file of windows adds fractions of a second.
       const std::string start = span.at(0).get<std::string>().substr(0, 19);
       const std::string end = span.at(1).get<std::string>().substr(0, 19);
-      Window window{cells.size(), 0};
-      for (std::size_t i = 0; i < cells.size(); ++i) {
-        if (cells[i][0] < start || cells[i][0] > end) continue;
+      Window window{cells.rows.size(), 0};
+      for (std::size_t i = 0; i < cells.rows.size(); ++i) {
+        if (cells.rows[i][0] < start || cells.rows[i][0] > end) continue;
         window.first = std::min(window.first, i);
         window.last = i;
       }
-      if (window.first < cells.size()) windows.push_back(window);
+      if (window.first < cells.rows.size()) windows.push_back(window);
     }
   }
   std::sort(windows.begin(), windows.end(),
@@ -103,14 +130,13 @@ double false_alarm_worth(std::size_t point, const std::vector<Window>& windows) 
 
 // 100 for a perfect detector, 0 for a silent one. The first 15% of the series, at most 750 points,
 // are for learning.
-double numenta_score(const std::vector<double>& scores, double threshold,
-                     const std::vector<Window>& windows, std::size_t& false_alarms,
-                     std::size_t& found) {
-  const std::size_t probation = std::min<std::size_t>(scores.size() * 15 / 100, 750);
+double numenta_score(const std::vector<Point>& points, const std::vector<Window>& windows,
+                     std::size_t& false_alarms, std::size_t& found) {
+  const std::size_t probation = std::min<std::size_t>(points.size() * 15 / 100, 750);
   std::vector<bool> seen(windows.size());
   double sum = 0.0;
-  for (std::size_t i = probation; i < scores.size(); ++i) {
-    if (scores[i] < threshold) continue;
+  for (std::size_t i = probation; i < points.size(); ++i) {
+    if (!points[i].alarm) continue;
     const auto in = std::find_if(windows.begin(), windows.end(), [&](const Window& window) {
       return window.first <= i && i <= window.last;
     });
@@ -133,16 +159,18 @@ double numenta_score(const std::vector<double>& scores, double threshold,
 
 void run(const Options& options) {
   auto cells = read_cells(options.file);
-  if (!cells || cells->front().size() < 2) {
+  if (!cells || cells->rows.front().size() < 2) {
     std::fprintf(stderr, "%s\n",
                  cells ? "columns timestamp,value are needed" : cells.error().message.c_str());
     throw CLI::RuntimeError(1);
   }
-  const std::vector<double> scores = score_series(*cells, options.seed);
+  const std::vector<Point> points = score_series(*cells, options);
   if (!options.quiet) {
-    std::printf("timestamp,value,score\n");
-    for (std::size_t i = 0; i < scores.size(); ++i) {
-      std::printf("%s,%s,%.4f\n", (*cells)[i][0].c_str(), (*cells)[i][1].c_str(), scores[i]);
+    std::printf("timestamp,value,score,alarm\n");
+    for (std::size_t i = 0; i < points.size(); ++i) {
+      const auto& line = cells->rows[i];
+      std::printf("%s,%s,%.4f,%d\n", line[0].c_str(), line[1].c_str(), points[i].score,
+                  points[i].alarm ? 1 : 0);
     }
   }
   if (options.windows.empty()) return;
@@ -154,9 +182,9 @@ void run(const Options& options) {
   }
   std::size_t false_alarms = 0;
   std::size_t found = 0;
-  const double score = numenta_score(scores, -std::log(options.rate), windows, false_alarms, found);
+  const double score = numenta_score(points, windows, false_alarms, found);
   std::printf("points=%zu windows=%zu found=%zu false_alarms=%zu rate=%g nab_score=%.1f\n",
-              scores.size(), windows.size(), found, false_alarms, options.rate, score);
+              points.size(), windows.size(), found, false_alarms, options.rate, score);
 }
 
 }  // namespace
@@ -169,6 +197,8 @@ void add_stream(CLI::App& app) {
   command->add_option("--key", options->key, "the file's name in the windows, where it differs");
   command->add_option("--rate", options->rate, "false alarms per point asked for")
       ->capture_default_str();
+  command->add_option("--calm", options->calm,
+                      "points without alarm that end an episode; 0: a day's");
   command->add_option("--seed", options->seed)->capture_default_str();
   command->add_flag("--quiet", options->quiet, "the NAB score alone");
   command->callback([options] { run(*options); });
