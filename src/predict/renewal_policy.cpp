@@ -78,6 +78,7 @@ void RenewalPolicy::end_turn() {
   const std::uint32_t calm = counted_[0];
   std::uint32_t all = 0;
   for (const std::uint32_t count : counted_) all += count;
+  watched_ = all;
   summary_.stages = counted_;
   summary_.term_mean_s = all > 0 ? terms_us_ / all / 1e6 : 0.0;
   const bool sick = all >= options_.self_clients &&
@@ -125,6 +126,7 @@ void RenewalPolicy::hear(std::size_t index, const ProfileGlance& glance, Nanosec
   const Nanoseconds gap_ns = watch.heard_ns == 0 ? 0 : glance.last_tai_ns - watch.heard_ns;
   watch.heard_ns = glance.last_tai_ns;
   watch.liveness.arrived(glance.last_tai_ns);
+  anybody_ns_ = std::max(anybody_ns_, glance.last_tai_ns);
   if (watch.stage != Stage::kCalm) {
     const float took_us = us(std::max<Nanoseconds>(glance.last_tai_ns - watch.acted_ns, 0));
     watch.answer_us += kAnswerWeight * (took_us - watch.answer_us);
@@ -188,6 +190,10 @@ void RenewalPolicy::decide(std::size_t index, Nanoseconds now_ns) {
       close(watch, RenewalOutcome::kUnanswered, now_ns);
       return act(index, OrderKind::kAskNormal, now_ns);
     case Stage::kAskedNormal:
+      if (watched_ >= options_.self_clients && anybody_ns_ <= watch.asked_ns) {
+        watch.decide_ns = now_ns + options_.interval_ns;  // is it the node that hears nobody?
+        return;
+      }
       close(watch, RenewalOutcome::kUnanswered, now_ns);
       return act(index, OrderKind::kFail, now_ns);
     case Stage::kFailed:
@@ -202,7 +208,8 @@ void RenewalPolicy::act(std::size_t index, OrderKind kind, Nanoseconds now_ns) {
   watch.strangeness = std::max(watch.score, strangeness_of(watch, now_ns));
   watch.score = 0.0F;
   watch.acted_ns = now_ns;
-  watch.doubted_ns = now_ns;
+  watch.doubted_until_ns = now_ns + kDoubtLastsNs;
+  if (kind == OrderKind::kAskLow) watch.asked_ns = now_ns;
   watch.stage = kind == OrderKind::kAskLow      ? Stage::kAskedLow
                 : kind == OrderKind::kAskNormal ? Stage::kAskedNormal
                                                 : Stage::kFailed;
@@ -282,7 +289,7 @@ void RenewalPolicy::review_terms(std::size_t index, Nanoseconds gap_ns, Nanoseco
   const float target_us = std::clamp(need_us, least, base);
   const float short_us = std::max(target_us, kShrinkMost * static_cast<float>(watch.short_us));
   float long_us = std::max(short_us, base);
-  if (now_ns - watch.doubted_ns < kDoubtLastsNs) {
+  if (now_ns < watch.doubted_until_ns) {
     long_us = short_us;
   } else if (late_us < 0.25F * us(term_ns)) {
     const float most = std::max(std::min(us(options_.term_max_ns), kLongest * base), base);

@@ -37,7 +37,9 @@ struct RenewalOptions {
   Nanoseconds term_max_ns = 10 * kSecond;
   double client_per_second = 1.0;  // requests to renew, to one client
   double total_per_second = 1000.0;
-  float self_share = 0.5F;  // so many of at least self_clients in doubt at once: the node is sick
+  // With so many of at least self_clients in doubt at once the node is sick; and with so many
+  // clients none fails before somebody else is heard of.
+  float self_share = 0.5F;
   std::uint32_t self_clients = 8;
   Nanoseconds interval_ns = 25 * kMillisecond;  // between two turns
 };
@@ -117,7 +119,8 @@ class RenewalPolicy {
     Nanoseconds heard_ns = 0;
     Nanoseconds decide_ns = kNever;  // when the silence says something next
     Nanoseconds acted_ns = 0;        // the last action
-    Nanoseconds doubted_ns = kLongAgo;
+    Nanoseconds asked_ns = 0;        // the first of those unanswered
+    Nanoseconds doubted_until_ns = 0;
     TokenBucket budget;
     float late_us = 0.0F;       // worst lateness, fading
     float answer_us = 0.0F;     // mean time to answer a request
@@ -127,7 +130,7 @@ class RenewalPolicy {
     std::uint32_t short_us = 0;
     std::uint32_t long_us = 0;
     std::uint32_t heartbeats = 0;
-    Nanoseconds counted_ns = kLongAgo;  // the last of them
+    Nanoseconds counted_ns = 0;  // the last of them
     Stage stage = Stage::kCalm;
     bool rehearsal = false;
     bool terms_ordered = false;
@@ -156,6 +159,8 @@ class RenewalPolicy {
   RenewalSummary summary_;
   Nanoseconds turned_ns_ = kLongAgo;
   std::array<std::uint32_t, 4> counted_{};
+  std::uint32_t watched_ = 0;   // sessions, in the last turn
+  Nanoseconds anybody_ns_ = 0;  // somebody was heard of
   double terms_us_ = 0.0;
 };
 

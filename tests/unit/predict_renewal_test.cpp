@@ -88,7 +88,6 @@ class RenewalPolicyTest : public ::testing::Test {
 TEST_F(RenewalPolicyTest, ASilentHolderIsAskedTwiceThenFails) {
   for (std::uint32_t i = 0; i < 4; ++i) add(i);
   pass(60 * kSecond);
-  const Client before = clients_[2];
   clients_[2].lives = false;
   orders_.clear();
   pass(kTerm);

@@ -203,7 +203,7 @@ Result<Cells> read_cells(const std::string& path) {
 }
 
 Result<LabelledTable> read_labelled(const std::string& path) {
-  const auto cells = read_cells(path);
+  auto cells = read_cells(path);
   if (!cells) return cells.error();
   const std::size_t columns = cells->rows.front().size();
   if (columns < 2) return Error{path + ": at least one feature and the label are needed"};
