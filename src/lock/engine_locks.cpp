@@ -188,18 +188,6 @@ std::uint32_t Engine::wait_for(std::uint32_t lock, std::uint32_t session_index,
   return claim;
 }
 
-// Not what the session itself has, nor what is promised to a group that has not got all of its
-// locks.
-bool Engine::may_take_over(std::uint32_t lock, std::uint32_t by_session,
-                           std::uint16_t wanted) const {
-  std::uint32_t left = wanted;
-  for (std::uint32_t i = locks_.first_holder(lock); i != kNil; i = locks_.next_holder(i)) {
-    const Claim& holder = locks_.claim(i);
-    if (holder.session == by_session || holder.depth == 0) left += holder.permits;
-  }
-  return left <= locks_.lock(lock).permits_max;
-}
-
 void Engine::release(std::uint32_t session_index, const Request& request, std::uint64_t key_hash,
                      Slot& slot, const RequestContext& context) {
   if (key_hash == 0) {

@@ -150,6 +150,18 @@ void Engine::take_from_failing(std::uint32_t lock, const ClockReading& now) {
   if (changed) serve_waiters(lock, now);
 }
 
+// Not what the session itself has, nor what is promised to a group that has not got all of its
+// locks.
+bool Engine::may_take_over(std::uint32_t lock, std::uint32_t by_session,
+                           std::uint16_t wanted) const {
+  std::uint32_t left = wanted;
+  for (std::uint32_t i = locks_.first_holder(lock); i != kNil; i = locks_.next_holder(i)) {
+    const Claim& holder = locks_.claim(i);
+    if (holder.session == by_session || holder.depth == 0) left += holder.permits;
+  }
+  return left <= locks_.lock(lock).permits_max;
+}
+
 // Every holder loses the lock at once; what the lock guards must refuse their tokens from now on.
 void Engine::take_over(std::uint32_t lock, std::uint32_t by_session) {
   for (std::uint32_t i = locks_.first_holder(lock); i != kNil;) {

@@ -78,7 +78,9 @@ void RenewalPolicy::end_turn() {
   const std::uint32_t calm = counted_[0];
   std::uint32_t all = 0;
   for (const std::uint32_t count : counted_) all += count;
-  watched_ = all;
+  // While nobody is heard of, leases that run out do not make the node any healthier.
+  watched_ = anybody_ns_ > watched_at_ns_ ? all : std::max(watched_, all);
+  watched_at_ns_ = anybody_ns_;
   summary_.stages = counted_;
   summary_.term_mean_s = all > 0 ? terms_us_ / all / 1e6 : 0.0;
   const bool sick = all >= options_.self_clients &&

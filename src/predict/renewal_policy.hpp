@@ -159,7 +159,8 @@ class RenewalPolicy {
   RenewalSummary summary_;
   Nanoseconds turned_ns_ = kLongAgo;
   std::array<std::uint32_t, 4> counted_{};
-  std::uint32_t watched_ = 0;   // sessions, in the last turn
+  std::uint32_t watched_ = 0;  // sessions, when somebody was last heard of
+  Nanoseconds watched_at_ns_ = 0;
   Nanoseconds anybody_ns_ = 0;  // somebody was heard of
   double terms_us_ = 0.0;
 };
