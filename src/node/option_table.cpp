@@ -250,9 +250,9 @@ std::vector<OptionRow> other_rows() {
       {"predict.mode",
        Choice{DRIFTLOCK_FIELD(std::string, predict.mode), "shadow", {"off", "shadow", "act"}},
        "`off`: no profiles. `shadow`: clients are profiled and scored, and what would be done is "
-       "logged with its outcome. `act`: what predict.advance_namespaces allows is done, doubtful "
-       "holders are asked to renew, lease terms adapt, "
-       "and locks of failing clients go to others as early as promises allow. `driftlock predict` "
+       "logged with its outcome. `act`: doubtful holders are asked to renew, lease terms adapt, "
+       "locks of failing clients go to others as early as promises allow, and free locks are "
+       "granted in advance where predict.advance_namespaces says so. `driftlock predict` "
        "changes it at run time."},
       {"predict.interval_ms", DRIFTLOCK_NUMBER(predict.interval_ms, 1000, 10, 60'000),
        "Time between two scorings."},

@@ -54,8 +54,12 @@ class MemoryPort {
       const frame::Refusal refusal = frame::parse(kNode, {begin, user_.size() + lengths_[next_]},
                                                   frame::Ipv4Checksum::kVerify, view);
       DRIFTLOCK_ASSERT(refusal == frame::Refusal::kNone);
-      out[i] = {begin + view.payload_offset, view.payload_length, kBufferBytes, view.peer,
-                {now, StampSource::kTsc},    &buffers_[next_]};
+      out[i] = {.payload = begin + view.payload_offset,
+                .length = view.payload_length,
+                .capacity = kBufferBytes,
+                .peer = view.peer,
+                .stamp = {now, StampSource::kTsc},
+                .buffer = &buffers_[next_]};
     }
     return count;
   }
