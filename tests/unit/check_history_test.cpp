@@ -166,6 +166,51 @@ TEST(Linearizability, WhoTakesOverNeedNotWaitForTheHolder) {
   }
 }
 
+// A cancel that came after the grant gives back what was granted, not what it had ended.
+TEST(Linearizability, ATakeOverThatIsCancelledMayHaveEndedTheHolders) {
+  for (const char* result : {"cancelled", "timeout", "mode_conflict"}) {
+    Told told;
+    told.acquired(0, 10, 1, 5);
+    told.history.held(80, 1, "k", 5);  // not told yet
+    const std::uint64_t taken =
+        told.call(20, HistoryOp::kAcquire, 2, kAllPermits, 0, kAllPermits, true);
+    told.history.complete(30, taken, result, 0);
+    told.acquired(40, 50, 3, 7);
+    EXPECT_EQ(told.good(), std::string(result) == "cancelled") << result;
+  }
+}
+
+// Its session of now is told that it does not hold what its session before still has.
+TEST(Linearizability, WhatASessionBeforeHeldMayStayTaken) {
+  Told told;
+  told.acquired(0, 10, 1, 5);
+  told.released(20, 30, 1, 5, "not_held");
+  told.history.complete(50, told.call(40, HistoryOp::kAcquire, 1), "busy", 0);
+  EXPECT_TRUE(told.good());
+  Told other;
+  other.acquired(0, 10, 1, 5);
+  other.released(20, 30, 1, 5);
+  other.history.complete(50, other.call(40, HistoryOp::kAcquire, 1), "busy", 0);
+  EXPECT_EQ(other.judge(), Judgement::kViolated);
+}
+
+// A group that has one of its locks waits for the others: its client's other threads find it taken.
+TEST(Linearizability, WhatIsPromisedToAGroupIsBusyToItsOwnClient) {
+  for (const bool group : {false, true}) {
+    Told told;
+    HistoryOperation first;
+    first.client = 1;
+    first.group = group;
+    const std::uint64_t waits = told.history.invoke("k", first);
+    told.acquired(5, 8, 2, 6, kShared);  // behind it
+    told.released(10, 12, 2, 6);
+    told.history.complete(30, told.call(20, HistoryOp::kAcquire, 1, kShared), "busy", 0);
+    told.history.complete(40, waits, "ok", 5);
+    told.history.held(45, 1, "k", 5);
+    EXPECT_EQ(told.good(), group);
+  }
+}
+
 TEST(Linearizability, AFileSaysTheSame) {
   Told told;
   told.acquired(0, 10, 1, 5, 2, 3);

@@ -36,6 +36,7 @@ HistoryOperation operation_of(const json& line) {
   operation.client = line.at("client").get<std::uint32_t>();
   operation.token = line.value("token", std::uint64_t{0});
   operation.take_over = line.value("take_over", false);
+  operation.group = line.value("group", false);
   const auto mode = line.value("mode", std::string("exclusive"));
   if (mode == "semaphore") {
     operation.permits = line.at("permits").get<std::uint32_t>();
@@ -75,6 +76,7 @@ void History::complete(Nanoseconds at_ns, std::uint64_t number, std::string_view
   Call& call = calls_.at(number - 1);
   call.result = result;
   call.operation.outcome = outcome_of(result);
+  call.operation.cancelled = result == "cancelled";
   call.operation.returned_ns = at_ns;
   call.operation.granted = granted;
 }
@@ -120,6 +122,7 @@ bool History::write(const std::string& file) const {
       line["permits_max"] = operation.size;
     }
     if (operation.take_over) line["take_over"] = true;
+    if (operation.group) line["group"] = true;
     out << line.dump() << '\n';
     if (operation.outcome == Outcome::kUnanswered) continue;
     out << json{{"event", "complete"},

@@ -32,6 +32,8 @@ struct HistoryOperation {
   HistoryOp op = HistoryOp::kAcquire;
   Outcome outcome = Outcome::kUnanswered;
   bool take_over = false;
+  bool cancelled = false;  // the answer says so: perhaps granted, and given back
+  bool group = false;      // an acquire of this lock with others, all or nothing
   std::uint32_t client = 0;
   std::uint32_t permits = 1;         // wanted: exclusive takes all, shared one
   std::uint32_t size = kAllPermits;  // of the semaphore

@@ -37,6 +37,7 @@ LockModel::LockModel(const KeyHistory& history) {
     if (operation.op == HistoryOp::kAcquire && operation.outcome == Outcome::kOther) {
       passing_.push_back({operation.called_ns, operation.client, operation.take_over});
     }
+    if (operation.group) groups_.push_back(operation);
     if (operation.op == HistoryOp::kConvert && unanswered) {
       upgrades_.push_back(operation.called_ns);
       uncertain_.insert(operation.token);
@@ -111,6 +112,13 @@ bool LockModel::blocked(const LockState& state, const HistoryOperation& operatio
                   [&](const Ghost& ghost) { return ghost.called_ns < place.before_ns; })) {
     return true;
   }
+  // What is promised to a group is not held yet: its own client cannot take it once more.
+  if (std::any_of(groups_.begin(), groups_.end(), [&](const HistoryOperation& group) {
+        return group.client == operation.client && group.called_ns < operation.returned_ns &&
+               group.returned_ns > operation.called_ns;
+      })) {
+    return true;
+  }
   return std::any_of(upgrades_.begin(), upgrades_.end(),
                      [&](Nanoseconds called_ns) { return called_ns < place.before_ns; });
 }
@@ -118,6 +126,13 @@ bool LockModel::blocked(const LockState& state, const HistoryOperation& operatio
 std::vector<LockState> LockModel::acquire(const LockState& state, const HistoryOperation& operation,
                                           const Place& place) const {
   if (operation.outcome == Outcome::kBusy && !blocked(state, operation, place)) return {};
+  if (operation.cancelled && operation.take_over) {
+    // It may have been granted and given back: those whom it took over have lost it.
+    LockState taken = state;
+    std::erase_if(taken.holders,
+                  [&](const Holder& holder) { return holder.client != operation.client; });
+    return {state, taken};
+  }
   if (operation.outcome != Outcome::kOk) return {state};
   LockState after = state;
   const bool reader_writer = operation.size == kAllPermits;
@@ -189,8 +204,10 @@ std::vector<LockState> LockModel::release(const LockState& state, const HistoryO
   }
   if (!mine) return {state};
   if (!may_be_over(*held, place)) return {};
+  // The client's session of now does not hold it. Its session before may, until its lease and lock
+  // delay are past.
   after.holders.erase(held);
-  return {after};
+  return {after, state};
 }
 
 std::vector<LockState> LockModel::convert(const LockState& state, const HistoryOperation& operation,
@@ -202,7 +219,7 @@ std::vector<LockState> LockModel::convert(const LockState& state, const HistoryO
     if (!mine) return {state};
     if (!may_be_over(*held, place)) return {};
     after.holders.erase(held);
-    return {after};
+    return {after, state};  // as at a release
   }
   if (operation.outcome != Outcome::kOk) return {state};
   const bool maybe =

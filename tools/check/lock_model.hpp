@@ -75,8 +75,9 @@ class LockModel {
     bool take_over = false;
   };
   std::vector<Ghost> ghosts_;
-  std::vector<Nanoseconds> upgrades_;  // calls of conversions without an answer
-  std::vector<Ghost> passing_;         // acquires that came to nothing
+  std::vector<Nanoseconds> upgrades_;     // calls of conversions without an answer
+  std::vector<HistoryOperation> groups_;  // acquires of this lock with others
+  std::vector<Ghost> passing_;            // acquires that came to nothing
 };
 
 }  // namespace driftlock::check

@@ -159,6 +159,7 @@ void SimClient::record(Task& task, const Operation& operation) {
   recorded.called_ns = events_.now_ns();
   recorded.token = operation.token;
   recorded.take_over = operation.take_over;
+  recorded.group = !operation.group.empty();
   task.recorded.clear();
   std::vector<GroupMember> locks = operation.group;
   if (locks.empty()) locks.push_back({operation.name, operation.mode});
