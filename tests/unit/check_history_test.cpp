@@ -5,6 +5,7 @@
 #include <random>
 
 #include "tools/check/linearizability.hpp"
+#include "tools/check/lock_model.hpp"
 
 namespace driftlock::check {
 namespace {
@@ -273,6 +274,13 @@ TEST(Linearizability, FindsTheOrderOfMadeUpHistoriesAndNoOrderOfSpoiltOnes) {
     }
   }
   EXPECT_EQ(rejected, kHistories);
+}
+
+// Their sums are the same, and the search took the one state for the other (seed 100454).
+TEST(Linearizability, TheNextTokenOfTheClientBeforeIsAnotherState) {
+  const LockState first{.holders = {{332, 1, kAllPermits, 1}}, .newest_token = 333};
+  const LockState second{.holders = {{333, 0, kAllPermits, 1}}, .newest_token = 333};
+  EXPECT_NE(LockModel::hash(first), LockModel::hash(second));
 }
 
 }  // namespace

@@ -235,13 +235,18 @@ std::vector<LockState> LockModel::convert(const LockState& state, const HistoryO
   return grant(after, changed, operation.size, place);
 }
 
+// Field by field: a sum of them would take the next token of the next client for the same holder.
 std::uint64_t LockModel::hash(const LockState& state) {
-  std::uint64_t mixed = state.newest_token * 0x9E3779B97F4A7C15ULL;
-  for (const Holder& holder : state.holders) {
-    mixed ^= holder.token + (std::uint64_t{holder.permits} << 40) +
-             (std::uint64_t{holder.depth} << 24) + holder.client;
-    mixed *= 0xD6E8FEB86659FD93ULL;
+  std::uint64_t mixed = 0;
+  const auto add = [&mixed](std::uint64_t value) {
+    mixed = (mixed ^ value) * 0xD6E8FEB86659FD93ULL;
     mixed ^= mixed >> 32;
+  };
+  add(state.newest_token);
+  for (const Holder& holder : state.holders) {
+    add(holder.token);
+    add(std::uint64_t{holder.client} << 32 | holder.permits);
+    add(holder.depth);
   }
   return mixed;
 }
