@@ -19,15 +19,27 @@ std::uint64_t DeviceClock::unwrapped(std::uint64_t device, std::uint64_t ticks) 
   return last.device + advance + static_cast<std::uint64_t>(std::max(turns, 0.0) * turn);
 }
 
+// A counter that has gone back was reset, one far from where it was foreseen was stepped: what was
+// learnt before means nothing now. Steering (a PHC under ptp4l) changes the rate by far less.
+bool DeviceClock::was_set(std::uint64_t device, std::uint64_t ticks) const {
+  constexpr double kRate = 1e-3;
+  const Pair& last = pairs_[(count_ - 1) % kSamples];
+  if (device <= last.device || ticks <= last.ticks) return true;
+  const DeviceClockMap known = published_.load();
+  if (!known.valid()) return false;
+  const Pair& oldest = pairs_[count_ <= kSamples ? 0 : count_ % kSamples];
+  const std::uint64_t foreseen =
+      known.anchor_ticks +
+      static_cast<std::uint64_t>(static_cast<double>(device - last.device) * known.ticks_per_count);
+  const auto off = static_cast<double>(static_cast<std::int64_t>(ticks - foreseen));
+  return std::fabs(off) > kRate * static_cast<double>(ticks - oldest.ticks);
+}
+
 void DeviceClock::add(std::uint64_t raw, std::uint64_t ticks) {
   const std::uint64_t device = unwrapped(raw, ticks);
-  // A counter that has gone back was reset: what was learnt before means nothing now.
-  if (count_ > 0) {
-    const Pair& last = pairs_[(count_ - 1) % kSamples];
-    if (device <= last.device || ticks <= last.ticks) {
-      count_ = 0;
-      published_.store({});
-    }
+  if (count_ > 0 && was_set(device, ticks)) {
+    count_ = 0;
+    published_.store({});
   }
   pairs_[count_ % kSamples] = {device, ticks};
   ++count_;

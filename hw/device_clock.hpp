@@ -43,6 +43,7 @@ class DeviceClock {
     std::uint64_t device = 0;
     std::uint64_t ticks = 0;
   };
+  [[nodiscard]] bool was_set(std::uint64_t device, std::uint64_t ticks) const;
   [[nodiscard]] std::uint64_t unwrapped(std::uint64_t device, std::uint64_t ticks) const;
 
   unsigned unused_bits_;

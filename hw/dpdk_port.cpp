@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <ctime>
 
-#include "hw/stamp_clock.hpp"
 #include "hw/tick_counter.hpp"
 #include "src/base/assert.hpp"
 #include "src/lock/wire.hpp"
@@ -102,7 +101,8 @@ Status DpdkPort::configure(const DpdkPortOptions& options) {
   result = rte_eth_dev_start(port_id_);
   if (result != 0) return device_error(device, "does not start", result);
   started_ = true;
-  enable_hardware_stamps(stamps && stamp_offset_ >= 0);
+  const Status stamped = enable_hardware_stamps(options, stamps && stamp_offset_ >= 0);
+  if (!stamped.ok()) return stamped;
 
   rte_ether_addr mac{};
   result = rte_eth_macaddr_get(port_id_, &mac);
@@ -122,66 +122,46 @@ Status DpdkPort::configure(const DpdkPortOptions& options) {
   return done();
 }
 
-void DpdkPort::enable_hardware_stamps(bool offered) {
+// Nothing here writes to the device: rte_eth_timesync_enable would reset a PHC that the kernel's
+// ptp4l shares.
+Status DpdkPort::enable_hardware_stamps(const DpdkPortOptions& options, bool offered) {
   stamp_source_ = StampSource::kTsc;
-  if (!offered) return;
-  std::uint64_t device_count = 0;
-  if (rte_eth_read_clock(port_id_, &device_count) != 0) {
-    remarks_.emplace_back(
-        "the NIC stamps packets but its clock cannot be read: stamps are the TSC at the burst");
-    return;
+  if (!offered) {
+    const StampPolicy policy = options.stamps.policy;
+    if (policy == StampPolicy::kAuto || policy == StampPolicy::kOff) return done();
+    return Error{"DPDK device " + options.device + " does not stamp what it receives"};
   }
-  const Status fits = check_stamps();
-  if (!fits.ok()) {
-    remarks_.push_back(fits.error().message + "; stamps are the TSC at the burst");
-    return;
-  }
-  stamp_source_ = StampSource::kHardware;
-}
-
-// The node's ticks are the clock to compare with: they are nanoseconds after scaling, and what the
-// stamps are wanted for. Nothing here writes to the device: rte_eth_timesync_enable would reset a
-// PHC that the kernel's ptp4l shares.
-Status DpdkPort::check_stamps() {
-  std::vector<StampReading> readings;
-  for (std::size_t i = 0; i < DeviceClock::kSamples; ++i) {
-    const std::optional<DeviceReading> reading = read_device();
-    if (reading) {
-      device_clock_.add(reading->device, reading->ticks);
-      const auto in_ns = [](std::uint64_t ticks) {
-        return static_cast<Nanoseconds>(static_cast<double>(ticks) * nominal_ns_per_tick());
-      };
-      readings.push_back({reading->device, in_ns(reading->ticks), in_ns(reading->width)});
-    }
+  HardwareStampsOptions stamps = options.stamps;
+  stamps.ns_per_tick = nominal_ns_per_tick();
+  std::uint64_t count = 0;
+  const bool readable = rte_eth_read_clock(port_id_, &count) == 0;
+  stamps_.emplace(stamps,
+                  readable ? HardwareStamps::Read([this] { return read_device(); }) : nullptr,
+                  options.read_phc);
+  const Status fits = stamps_->open([] {
     const timespec pause{0, 2 * kMillisecond};
     nanosleep(&pause, nullptr);
-  }
-  return check_stamp_clock(readings, {StampUnit::kCounter, 64}, "this machine's tick counter");
+  });
+  if (!stamps_->remark().empty()) remarks_.push_back(stamps_->remark());
+  if (stamps_->used()) stamp_source_ = StampSource::kHardware;
+  return fits;
 }
 
 // The tightest of a few read sandwiches.
-std::optional<DpdkPort::DeviceReading> DpdkPort::read_device() const {
-  std::optional<DeviceReading> best;
+std::optional<PairedReading> DpdkPort::read_device() const {
+  std::optional<PairedReading> best;
   for (int attempt = 0; attempt < 5; ++attempt) {
     std::uint64_t device = 0;
     const std::uint64_t before = read_ticks();
     if (rte_eth_read_clock(port_id_, &device) != 0) return std::nullopt;
     const std::uint64_t width = read_ticks() - before;
-    if (!best || width < best->width) best = {device, before + width / 2, width};
+    if (!best || width < best->width_ticks) best = {device, before + width / 2, width};
   }
   return best;
 }
 
-// Some devices answer through their firmware, slowly, and bear few questions: a thousandth of the
-// time at most is spent on them.
 void DpdkPort::calibrate() {
-  if (stamp_source_ != StampSource::kHardware) return;
-  const std::uint64_t begun = read_ticks();
-  if (begun < next_calibration_) return;
-  const std::optional<DeviceReading> reading = read_device();
-  if (reading) device_clock_.add(reading->device, reading->ticks);
-  const std::uint64_t ended = read_ticks();
-  next_calibration_ = ended + 1000 * (ended - begun);
+  if (stamps_) stamps_->calibrate(read_ticks);
 }
 
 DpdkPort::~DpdkPort() {
@@ -200,7 +180,7 @@ std::size_t DpdkPort::receive(std::span<Datagram> out) {
                        static_cast<std::uint16_t>(std::min(out.size(), mbufs.size())));
   if (received == 0) return 0;
   const std::uint64_t now = read_ticks();
-  if (stamp_source_ == StampSource::kHardware) device_map_ = device_clock_.map();
+  if (stamp_source_ == StampSource::kHardware) device_map_ = stamps_->map();
   for (std::uint16_t i = 0; i < received; ++i) {
     rte_prefetch0(rte_pktmbuf_mtod(mbufs[i], void*));
   }

@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "hw/device_clock.hpp"
+#include "hw/hardware_stamps.hpp"
 #include "src/base/counter.hpp"
 #include "src/base/result.hpp"
 #include "src/lock/frame.hpp"
@@ -29,6 +29,8 @@ struct DpdkPortOptions {
   std::uint16_t vlan = 0;
   std::uint16_t ring_size = 1024;  // descriptors each way, where the driver allows it
   std::uint32_t buffers = 8191;    // 2^n - 1 wastes no memory
+  HardwareStampsOptions stamps{};
+  HardwareStamps::Read read_phc{};  // the PHC that the NIC may stamp by; null: none
 };
 
 // writer: the port's lcore.
@@ -68,14 +70,8 @@ class DpdkPort {
  private:
   explicit DpdkPort(const DpdkPortOptions& options);
   [[nodiscard]] Status configure(const DpdkPortOptions& options);
-  struct DeviceReading {
-    std::uint64_t device = 0;
-    std::uint64_t ticks = 0;
-    std::uint64_t width = 0;  // of the read sandwich, ticks
-  };
-  void enable_hardware_stamps(bool offered);
-  [[nodiscard]] Status check_stamps();
-  [[nodiscard]] std::optional<DeviceReading> read_device() const;
+  [[nodiscard]] Status enable_hardware_stamps(const DpdkPortOptions& options, bool offered);
+  [[nodiscard]] std::optional<PairedReading> read_device() const;
   [[nodiscard]] bool accept(rte_mbuf* mbuf, std::uint64_t now, Datagram& datagram);
   void refuse(rte_mbuf* mbuf, frame::Refusal refusal);
   void transmit(rte_mbuf** mbufs, std::uint16_t count, Counter& sent);
@@ -91,9 +87,8 @@ class DpdkPort {
   StampSource stamp_source_ = StampSource::kTsc;
   int stamp_offset_ = -1;  // of the mbuf's dynamic field
   std::uint64_t stamp_flag_ = 0;
-  DeviceClockMap device_map_;  // the burst's copy
-  DeviceClock device_clock_;
-  std::uint64_t next_calibration_ = 0;  // ticks; control thread
+  DeviceClockMap device_map_;             // the burst's copy
+  std::optional<HardwareStamps> stamps_;  // where the NIC offers any
   std::array<rte_mbuf*, kBurst> answers_{};
   std::uint16_t answer_count_ = 0;
   DpdkPortCounters counters_;

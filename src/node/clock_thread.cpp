@@ -32,7 +32,8 @@ Result<std::unique_ptr<ClockSource>> open_bare_source(const Options::Clock& opti
     Result<std::unique_ptr<PhcSource>> source =
         PhcSource::open({.device = options.phc_device,
                          .max_error_ns = options.phc_max_error_ns,
-                         .to_tai_ns = options.phc_to_tai_ns});
+                         .to_tai_ns = options.phc_to_tai_ns,
+                         .readings = static_cast<int>(options.phc_readings)});
     if (!source.ok()) return Error{"clock.phc_device: " + source.error().message};
     return std::unique_ptr<ClockSource>(std::move(source).value());
   }

@@ -2,6 +2,7 @@
 
 #include "hw/dpdk_port.hpp"
 #include "hw/dpdk_runtime.hpp"
+#include "hw/phc_source.hpp"
 #include "src/node/shard_thread.hpp"
 
 namespace driftlock {
@@ -74,6 +75,40 @@ void tell(const std::vector<std::string>& remarks) {
   }
 }
 
+StampPolicy stamp_policy(const std::string& name) {
+  if (name == "phc") return StampPolicy::kPhc;
+  if (name == "counter") return StampPolicy::kCounter;
+  return name == "off" ? StampPolicy::kOff : StampPolicy::kAuto;
+}
+
+// The PHC, read for the port alone: as it stands, without its offset to TAI.
+Result<HardwareStamps::Read> open_phc(const std::string& device) {
+  Result<std::unique_ptr<PhcSource>> opened = PhcSource::open({.device = device});
+  if (!opened.ok()) return Error{"port.stamps_phc: " + opened.error().message};
+  return HardwareStamps::Read([phc = std::shared_ptr<PhcSource>(
+                                   std::move(opened).value())]() -> std::optional<PairedReading> {
+    const Result<ClockSample> sample = phc->sample();
+    if (!sample.ok()) return std::nullopt;
+    const std::uint64_t width = sample->ticks_after - sample->ticks_before;
+    return PairedReading{static_cast<std::uint64_t>(sample->tai_ns),
+                         sample->ticks_before + width / 2, width};
+  });
+}
+
+Status set_stamps(const Options::Port& options, DpdkPortOptions& port) {
+  port.stamps.policy = stamp_policy(options.stamps);
+  port.stamps.bits = static_cast<unsigned>(options.stamp_bits);
+  if (port.stamps.policy == StampPolicy::kPhc && options.stamps_phc.empty()) {
+    return Error{"stamps = \"phc\" needs port.stamps_phc (or clock.source = \"phc\")"};
+  }
+  if (options.stamps_phc.empty() || port.stamps.policy == StampPolicy::kOff) return done();
+  port.stamps.phc = options.stamps_phc;
+  Result<HardwareStamps::Read> phc = open_phc(options.stamps_phc);
+  if (!phc.ok()) return phc.error();
+  port.read_phc = std::move(phc).value();
+  return done();
+}
+
 }  // namespace
 
 template class FastPath<DpdkPort, NodeClock, ShardObserver>;
@@ -96,6 +131,8 @@ Result<std::unique_ptr<Shard>> make_dpdk_shard(const Options::Port& options,
   port_options.vlan = static_cast<std::uint16_t>(options.vlan);
   port_options.ring_size = static_cast<std::uint16_t>(options.ring_size);
   port_options.buffers = static_cast<std::uint32_t>(options.buffers);
+  const Status stamps = set_stamps(options, port_options);
+  if (!stamps.ok()) return stamps.error();
   Result<std::unique_ptr<DpdkPort>> port = DpdkPort::open(port_options);
   if (!port.ok()) return port.error();
   tell((*port)->remarks());

@@ -172,6 +172,9 @@ Status Node::open_shard() {
   const ShardParts parts{*engine_, clock_->published(), profiles_.get(), counters_,
                          speculator_.get()};
   Options::Port port = options_.port;
+  if (port.stamps_phc.empty() && options_.clock.source == "phc") {
+    port.stamps_phc = options_.clock.phc_device;
+  }
   std::unique_ptr<SteeringStub> stub;
   if (probe_steers()) {
     Result<std::unique_ptr<SteeringStub>> made = SteeringStub::make();

@@ -40,6 +40,9 @@ bool is_host_port_or_empty(const std::string& text) {
 bool is_absolute_path(const std::string& text) {
   return !text.empty() && text.front() == '/';
 }
+bool is_absolute_path_or_empty(const std::string& text) {
+  return text.empty() || is_absolute_path(text);
+}
 bool is_socket_path(const std::string& text) {
   return text.empty() || (is_absolute_path(text) && text.size() < 108);  // sun_path
 }
@@ -121,6 +124,19 @@ std::vector<OptionRow> port_rows() {
        "dpdk: use huge pages where enough are free."},
       {"port.memory_mib", DRIFTLOCK_NUMBER(port.memory_mib, 64, 16, 65536),
        "dpdk: memory for packet buffers and the driver."},
+      {"port.stamps",
+       Choice{DRIFTLOCK_FIELD(std::string, port.stamps), "auto", {"auto", "phc", "counter", "off"}},
+       "dpdk: the NIC's receive stamps. `auto`: used where a check at start finds them fit, else "
+       "the processor's counter at the burst. `phc`: they are `port.stamps_phc`'s nanoseconds; "
+       "`counter`: they are an even counter of any unit; the node does not start where that is not "
+       "so. `off`: not used. See docs/nics.md."},
+      {"port.stamps_phc",
+       DRIFTLOCK_TEXT(port.stamps_phc, "", "an absolute path, or nothing",
+                      is_absolute_path_or_empty),
+       "dpdk: the PTP hardware clock of that NIC, as `ethtool -T` names it; empty: "
+       "`clock.phc_device` where `clock.source` is `phc`, else none."},
+      {"port.stamp_bits", DRIFTLOCK_NUMBER(port.stamp_bits, 64, 32, 64),
+       "dpdk, stamps `phc`: how many bits of the nanoseconds a stamp has; 32 wraps every 4.3 s."},
   };
 }
 
@@ -187,6 +203,10 @@ std::vector<OptionRow> clock_rows() {
        DRIFTLOCK_NUMBER(clock.phc_to_tai_ns, 0, -1'000'000 * kMillion, 1'000'000 * kMillion),
        "phc: added to the device's time to get TAI; 0 under PTP, 37000000000 where it is kept in "
        "UTC."},
+      {"clock.phc_readings", DRIFTLOCK_NUMBER(clock.phc_readings, 5, 1, 25),
+       "phc: readings for each sample, of which the tightest counts; 1 for a device that limits "
+       "how "
+       "often it may be read."},
       {"clock.chrony_port", DRIFTLOCK_NUMBER(clock.chrony_port, 323, 1, 65'535),
        "chrony: chronyd's command port (its `cmdport`) on 127.0.0.1."},
       {"clock.interval_ms", DRIFTLOCK_NUMBER(clock.interval_ms, 100, 1, 60'000),

@@ -31,6 +31,9 @@ struct Options {
     std::int64_t ring_size = 0;
     bool huge_pages = false;
     std::int64_t memory_mib = 0;
+    std::string stamps;
+    std::string stamps_phc;
+    std::int64_t stamp_bits = 0;
   } port;
   struct Limits {
     std::int64_t sessions_max = 0;
@@ -54,6 +57,7 @@ struct Options {
     std::string phc_device;
     std::int64_t phc_max_error_ns = 0;
     std::int64_t phc_to_tai_ns = 0;
+    std::int64_t phc_readings = 0;
     std::int64_t chrony_port = 0;
     std::int64_t interval_ms = 0;
     std::int64_t worst_case_drift_ppb = 0;

@@ -3,9 +3,7 @@
 #include <cstring>
 #include <string_view>
 
-#include "hw/device_clock.hpp"
 #include "hw/socket_port.hpp"
-#include "hw/stamp_clock.hpp"
 #include "hw/tick_counter.hpp"
 #include "src/lock/wire.hpp"
 
@@ -128,96 +126,6 @@ TEST(SocketPort, SaysWhatToDoWhereThePortIsTaken) {
   const auto second = SocketPort::open({.ipv4 = kLoopback, .udp_port = first->udp_port()});
   ASSERT_FALSE(second.ok());
   EXPECT_NE(second.error().message.find("port free?"), std::string::npos);
-}
-
-TEST(DeviceClock, MapsADeviceThatRunsAtItsOwnRate) {
-  // 156.25 MHz against 2.3 GHz, readings off by up to 20 ticks.
-  constexpr double kTicksPerCount = 2'300.0 / 156.25;
-  DeviceClock clock;
-  EXPECT_FALSE(clock.map().valid());
-  constexpr std::uint64_t kDeviceStart = 0xFFFF'FFFF'0000;
-  constexpr std::uint64_t kTicksStart = 77'000'000'000;
-  const auto truth = [&](std::uint64_t count) {
-    return kTicksStart +
-           static_cast<std::uint64_t>(static_cast<double>(count - kDeviceStart) * kTicksPerCount);
-  };
-  std::uint64_t count = kDeviceStart;
-  for (int i = 0; i < 40; ++i) {
-    count += 15'625'000;  // 100 ms
-    clock.add(count, truth(count) + static_cast<std::uint64_t>(i * 7 % 20));
-  }
-  const DeviceClockMap map = clock.map();
-  ASSERT_TRUE(map.valid());
-  EXPECT_NEAR(map.ticks_per_count, kTicksPerCount, 1e-6);
-  for (const std::uint64_t at : {count - 15'000'000, count, count + 15'000'000}) {
-    EXPECT_NEAR(static_cast<double>(map.to_ticks(at) - kTicksStart),
-                static_cast<double>(truth(at) - kTicksStart), 25.0);
-  }
-}
-
-TEST(DeviceClock, StartsAgainWhenTheDeviceIsReset) {
-  DeviceClock clock;
-  for (std::uint64_t i = 1; i <= 8; ++i) clock.add(i * 1000, i * 2000);
-  EXPECT_TRUE(clock.map().valid());
-  clock.add(5, 20'000);
-  EXPECT_FALSE(clock.map().valid());
-  for (std::uint64_t i = 1; i <= 4; ++i) clock.add(5 + i * 1000, 20'000 + i * 2000);
-  EXPECT_EQ(clock.map().to_ticks(2005), 24'000U);
-}
-
-TEST(DeviceClock, FollowsNanosecondsThatWrapAfterFourSeconds) {
-  constexpr double kTicksPerCount = 2.3;
-  DeviceClock clock(32);
-  const auto device = [](double s) { return static_cast<std::uint64_t>(s * 1e9 + 77.0); };
-  const auto ticks = [&](double s) { return static_cast<std::uint64_t>(s * 1e9 * kTicksPerCount); };
-  double s = 4.0;
-  // Readings a tenth of a second apart, then a silence of eleven seconds: two and a half turns.
-  for (int i = 0; i < 20; ++i, s += 0.1) clock.add(device(s) & 0xFFFF'FFFF, ticks(s));
-  s += 11.0;
-  clock.add(device(s) & 0xFFFF'FFFF, ticks(s));
-  const DeviceClockMap map = clock.map();
-  EXPECT_NEAR(map.ticks_per_count, kTicksPerCount, 1e-6);
-  for (const double at : {s - 1.5, s, s + 1.5}) {
-    EXPECT_NEAR(static_cast<double>(map.to_ticks(device(at) & 0xFFFF'FFFF)),
-                static_cast<double>(ticks(at)), 1000.0);
-  }
-}
-
-std::vector<StampReading> stamp_readings(double counts_per_ns, std::uint64_t start, unsigned bits) {
-  std::vector<StampReading> readings;
-  for (int i = 0; i < 8; ++i) {
-    const Nanoseconds elapsed = i * 5 * kMillisecond;
-    const std::uint64_t device =
-        start + static_cast<std::uint64_t>(static_cast<double>(elapsed) * counts_per_ns);
-    readings.push_back({(device << (64 - bits)) >> (64 - bits),
-                        1'700'000'000 * kSecond + elapsed + i % 3 * 200, 300});
-  }
-  return readings;
-}
-
-TEST(StampClock, SaysWhatDoesNotFit) {
-  const auto why = [](const std::vector<StampReading>& readings, const StampClaim& claim) {
-    const Status status = check_stamp_clock(readings, claim, "/dev/ptp0");
-    return status.ok() ? std::string() : status.error().message;
-  };
-  constexpr std::uint64_t kEpoch = 1'700'000'000'000'000'000;
-  const StampClaim whole{StampUnit::kPhcNanoseconds, 64};
-  const StampClaim low{StampUnit::kPhcNanoseconds, 32};
-  EXPECT_EQ(why(stamp_readings(1.0, kEpoch, 64), whole), "");
-  EXPECT_EQ(why(stamp_readings(1.0, kEpoch, 32), low), "");
-  EXPECT_NE(why(stamp_readings(1.0, kEpoch, 32), whole).find("epoch"), std::string::npos);
-  EXPECT_NE(why(stamp_readings(1.0, kEpoch + 37'000'000'000, 64), whole).find("37 s off"),
-            std::string::npos);
-  EXPECT_NE(why(stamp_readings(0.15625, kEpoch, 64), whole).find("advance by 0.1562"),
-            std::string::npos);
-  EXPECT_EQ(why(stamp_readings(0.15625, 5, 64), {StampUnit::kCounter, 64}), "");
-  EXPECT_NE(why(stamp_readings(0.0, kEpoch, 64), whole).find("does not advance"),
-            std::string::npos);
-  auto uneven = stamp_readings(1.0, kEpoch, 64);
-  uneven.back().device += 1'000'000;
-  EXPECT_NE(why(uneven, {StampUnit::kCounter, 64}).find("unevenly"), std::string::npos);
-  uneven.resize(2);
-  EXPECT_NE(why(uneven, whole).find("only 2 times"), std::string::npos);
 }
 
 }  // namespace
