@@ -154,7 +154,9 @@ def case_clock(site):
         assert site.ask("clock")["state"] == "SYNC"
         code, said = site.run_client("run", "before", "--", "true")
         assert code == 0, said
-        with site.client("lock", "kept", "--term", "60s") as holder:
+        with site.client("clock", "--watch", "--interval", "100ms") as watch, \
+                site.client("lock", "kept", "--term", "60s") as holder:
+            watch.wait_for("SYNC")
             holder.wait_for("held|token")
             assert site.ask("rehearse", unreadable=True)["unreadable"] is True
             until("HOLDOVER", lambda: site.ask("clock")["state"] == "HOLDOVER")
@@ -177,6 +179,9 @@ def case_clock(site):
             until("SYNC", lambda: site.ask("clock")["state"] == "SYNC")
             code, said = site.run_client("run", "afterwards", "--", "true")
             assert code == 0, said
+            # The watch has seen all of it.
+            until("SYNC", lambda: "SYNC" in watch.output.rpartition("LOST")[2])
+            assert "HOLDOVER" in watch.output and watch.stop() == 0, watch.output
         assert daemon.stop() == 0, daemon.output
         for state in ["HOLDOVER", "LOST", "SYNC"]:
             assert f"clock state={state}" in daemon.output, daemon.output

@@ -1,7 +1,9 @@
 """The clock over a real ptp4l pair: two namespaces joined by veth, software time stamps, neither
 steering the machine's clock (free_running). The master goes and comes back; the slave restarts.
 
-usage: ptp4l_test.py CLOCK_WATCH
+`driftlock clock record` writes down the event timestamps that the slave publishes.
+
+usage: ptp4l_test.py CLOCK_WATCH DRIFTLOCK
 """
 
 import shutil
@@ -21,15 +23,16 @@ logSyncInterval -3
 logAnnounceInterval -1
 logMinDelayReqInterval -2
 uds_address {folder}/{role}.sock
+{more}
 [{interface}]
 """
 
 
-def configure(folder, role, interface, priority, slave_only):
+def configure(folder, role, interface, priority, slave_only, more=""):
     path = f"{folder}/{role}.cfg"
     with open(path, "w", encoding="utf-8") as file:
         file.write(CONFIG.format(folder=folder, role=role, interface=interface,
-                                 priority=priority, slave_only=slave_only))
+                                 priority=priority, slave_only=slave_only, more=more))
     return ["ptp4l", "-f", path, "-m"]
 
 
@@ -53,16 +56,37 @@ def wait_until(watch, start, wanted, what, timeout_s=40):
         time.sleep(0.1)
 
 
-def run_pair(clock_watch, folder, master_namespace, slave_namespace, veth):
+def check_recording(path):
+    """Samples, and between them events whose times agree: one machine, software stamps, one clock."""
+    with open(path, encoding="utf-8") as file:
+        lines = file.read().splitlines()
+    events = [line.split()[2:] for line in lines if line.startswith("# ptp ")]
+    for kind in ["sync", "delay"]:
+        spans = [int(received) - int(sent) for name, _, sent, received, _ in events if name == kind]
+        assert spans, f"no {kind} event among {lines}"
+        assert all(0 < span < 1e9 for span in spans), (kind, spans)
+    samples = [line for line in lines if not line.startswith("#")]
+    assert len(samples) > 10 and all(len(line.split()) == 7 for line in samples), lines
+    print(f"recorded {len(samples)} samples, {len(events)} events of ptp4l's")
+
+
+def run_pair(clock_watch, driftlock, folder, master_namespace, slave_namespace, veth):
     master = configure(folder, "master", veth.left, 100, 0)
-    slave = configure(folder, "slave", veth.right, 200, 1)
+    events = f"{folder}/events.sock"
+    slave = configure(folder, "slave", veth.right, 200, 1, f"slave_event_monitor {events}")
+    recording = f"{folder}/recording.txt"
+    record = [driftlock, "clock", "record", "--source", "system", "--interval", "0.1",
+              "--ptp4l-events", events, "--out", recording]
     with Process([clock_watch, f"{folder}/slave.sock"]) as watch:
         watch.wait_for(r"LOST .*does not listen")
         with Process(slave, namespace=slave_namespace):
             watch.wait_for(r"LOST .*follows no grandmaster")
-            with Process(master, namespace=master_namespace):
+            with Process(record) as recorder, Process(master, namespace=master_namespace):
                 watch.wait_for(r"SYNC \d+ (?!000000)")
                 print("SYNC with the master's identity: management data arrive")
+                time.sleep(3)  # of Syncs and Delay_Reqs
+                assert recorder.stop() == 0, recorder.output
+            check_recording(recording)
             start = len(watch.output.splitlines())
             wait_until(watch, start, lambda lines: sum("HOLDOVER" in line for line in lines) >= 10,
                        "HOLDOVER")
@@ -90,7 +114,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder, Namespace("ptpm") as master, \
             Namespace("ptps") as slave, \
             VethPair(master, "10.98.0.1/24", slave, "10.98.0.2/24") as veth:
-        run_pair(sys.argv[1], folder, master, slave, veth)
+        run_pair(sys.argv[1], sys.argv[2], folder, master, slave, veth)
 
 
 if __name__ == "__main__":

@@ -104,7 +104,8 @@ void add_commands(CLI::App& app, Settings& settings, Command& chosen) {
   clock->add_flag("--remote", settings.by_protocol,
                   "ask by the protocol, and compare this machine's clock, instead of at the admin "
                   "socket");
-  clock->add_flag("--watch", settings.watch, "a line a second, until interrupted");
+  clock->add_flag("--watch", settings.watch, "a look at each interval, until interrupted");
+  add_duration(*clock, "--interval", settings.interval_ns, "from one look to the next [1s]");
   // The subcommands work on clocks themselves. A parent's callback comes after its child's.
   const auto choose = [&chosen](const ClockCommand& command) {
     chosen = [command](const Settings& given, const Report&) { return command(given.json); };
