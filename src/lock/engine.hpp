@@ -18,9 +18,9 @@
 //
 // In its files: engine.cpp takes a request to its operation and answers; engine_sessions.cpp has
 // opening, leases and ends; engine_orders.cpp what the predictor wants of a session;
-// engine_locks.cpp acquire to release, waiters; engine_reclaim.cpp what a restart leaves;
-// engine_groups.cpp several locks; engine_advance.cpp grants in advance, and what is told of locks;
-// engine_reports.cpp what probes tell.
+// engine_locks.cpp acquire to release, waiters; engine_cancel.cpp cancel; engine_reclaim.cpp what a
+// restart leaves; engine_groups.cpp several locks; engine_advance.cpp grants in advance, and what
+// is told of locks; engine_reports.cpp what probes tell.
 #pragma once
 
 #include <array>
@@ -205,6 +205,7 @@ class Engine {
     std::uint8_t pending = 0;  // members that still wait
     std::array<std::uint32_t, wire::kGroupKeysMax> claims{};
     std::array<wire::Grant, wire::kGroupKeysMax> grants{};
+    std::array<std::uint64_t, wire::kGroupKeysMax> renamed{};  // tokens since an upgrade; 0: none
   };
   // A slot whose answer is to be pushed; or, with kNoSlot, what is said of `token`, or asked.
   struct PushRef {
@@ -304,6 +305,8 @@ class Engine {
                                     Nanoseconds now_ns);
   // Takes the claim away; whoever waits behind it and now fits is granted.
   void give_back(std::uint32_t claim, const ClockReading& now, std::uint64_t key_hash = 0);
+  void rename(std::uint32_t claim);
+  [[nodiscard]] static std::uint64_t held_under(const Slot& slot);
   void give_back_token(std::uint32_t session, std::uint64_t token, const ClockReading& now);
   [[nodiscard]] bool may_take_over(std::uint32_t lock, std::uint32_t by_session,
                                    std::uint16_t wanted) const;

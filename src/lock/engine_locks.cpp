@@ -259,7 +259,7 @@ void Engine::convert(std::uint32_t session_index, const Request& request, std::u
     locks_.change_permits(index, wanted);
   } else if (locks_.lock(lock).permits_used == holder.permits) {
     locks_.change_permits(index, wanted);
-    holder.token = next_token_++;  // what readers wrote under must not pass for the writer's
+    rename(index);  // what readers wrote under must not pass for the writer's
   } else if (request.predicted_release_ns <= 0) {
     slot.status = Status::kBusy;
   } else if (head != kNil && locks_.claim(head).wait_kind() == WaitKind::kUpgrade) {
@@ -297,62 +297,6 @@ wire::Grant Engine::grant_of(std::uint32_t claim, std::uint64_t key_hash) const 
   const Claim& holder = locks_.claim(claim);
   const std::uint64_t client_id = sessions_.at(holder.session).client_id;
   return {holder.token, ticket_for(client_id, key_hash, holder.token, holder.permits)};
-}
-
-void Engine::cancel(std::uint32_t session_index, const Request& request, Slot& slot,
-                    const RequestContext& context) {
-  const Session& session = sessions_.at(session_index);
-  const auto sequence = static_cast<std::uint32_t>(request.argument);
-  if (request.other_slot >= session.slot_count || request.other_slot == request.slot) {
-    slot.status = Status::kBadRequest;
-    return;
-  }
-  Slot& other = sessions_.slot(session_index, request.other_slot);
-  const bool waits =
-      other.op == Op::kAcquire || other.op == Op::kAcquireGroup || other.op == Op::kConvert;
-  if (sequence == other.sequence + 1 && other.state != SlotState::kWaiting) {
-    // What is cancelled has not arrived, and may never: it will find its answer waiting.
-    if (other.op == Op::kAcquireGroup && other.claim != kNil) free_group(other.claim);
-    other = Slot{};
-    other.sequence = sequence;
-    other.op = Op::kAcquire;
-    other.status = Status::kCancelled;
-    other.state = SlotState::kCancelledAhead;
-  } else if (sequence != other.sequence || !waits) {
-    slot.status = Status::kStaleSequence;
-  } else if (other.state == SlotState::kWaiting && other.op == Op::kAcquireGroup) {
-    end_group(other.claim, Status::kCancelled, context.now, false);
-  } else if (other.state == SlotState::kWaiting) {
-    end_wait(other.claim, Status::kCancelled, context.now, false);
-  } else if (other.state == SlotState::kAnswered && other.status == Status::kOk &&
-             other.op != Op::kConvert) {
-    // Granted before the cancel came: what was granted is given back.
-    if (other.op == Op::kAcquireGroup) {
-      const Group group = groups_[other.claim];
-      for (std::size_t i = 0; i < group.count; ++i) {
-        give_back_token(session_index, group.grants[i].token, context.now);
-      }
-    } else {
-      give_back_token(session_index, other.token, context.now);
-    }
-    other.status = Status::kCancelled;
-    other.token = 0;
-  }
-}
-
-void Engine::give_back_token(std::uint32_t session_index, std::uint64_t token,
-                             const ClockReading& now) {
-  for (std::uint32_t i = locks_.last_of_session(sessions_.at(session_index).claims); i != kNil;
-       i = locks_.next_of_session(i)) {
-    Claim& holder = locks_.claim(i);
-    if (holder.token != token) continue;
-    if (holder.depth > 1) {
-      --holder.depth;
-    } else {
-      give_back(i, now);
-    }
-    return;
-  }
 }
 
 void Engine::give_back(std::uint32_t claim, const ClockReading& now, std::uint64_t key_hash) {
@@ -434,7 +378,7 @@ void Engine::grant_head(std::uint32_t lock, std::uint32_t head, const ClockReadi
   std::uint32_t claim = own;
   if (own != kNil) {
     locks_.change_permits(own, waiter.permits);
-    locks_.claim(own).token = next_token_++;
+    rename(own);
   } else {
     claim =
         grant(lock, waiter.session, waiter.permits, waiter.predicted_release_us, now.tai.middle());

@@ -31,7 +31,8 @@ struct Slot {
   std::uint64_t token = 0;   // of what was granted; release: clock residual, ns
   std::uint64_t value = 0;   // ticket of what was granted; release: behaviour residual, ns
   std::uint32_t claim =
-      kNil;  // while waiting: the claim; of a group acquire, at any time: the group
+      kNil;  // while waiting: the claim; of a group acquire, at any time: the group; of an acquire
+             // granted: the low half of the token that an upgrade has put in its place
   wire::Op op = wire::Op::kNone;
   wire::Status status = wire::Status::kOk;
   wire::Mode mode = wire::Mode::kExclusive;

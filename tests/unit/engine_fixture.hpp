@@ -151,10 +151,11 @@ class EngineFixture : public ::testing::Test {
     return request;
   }
   GroupReply send_group(Client& client, const Request& request,
-                        const std::vector<std::string>& keys) {
+                        const std::vector<std::string>& keys, Mode mode = Mode::kExclusive) {
     std::string names;
     for (const std::string& key : keys) {
-      names += std::string("\0\0\0", 3) + static_cast<char>(key.size()) + key;
+      names +=
+          std::string("\0\0", 2) + static_cast<char>(mode) + static_cast<char>(key.size()) + key;
     }
     std::vector<wire::More> more(
         std::max((names.size() + 94) / 95, wire::more_records(keys.size())));

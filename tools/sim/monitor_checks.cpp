@@ -109,14 +109,17 @@ void Monitor::check_tokens(const NodeMoment& moment) {
         return stake.second.session != granted.session;
       });
     }
-    if (granted.asked->cancelled) continue;
     const std::uint64_t token = granted.member->grant.token;
+    if (granted.asked->cancelled) {
+      // Given back already, perhaps after it was taken again: that was no new grant.
+      key.session_of_token.try_emplace(token, granted.session);
+      continue;
+    }
     const auto known = key.session_of_token.find(token);
     const bool reentered = known != key.session_of_token.end() && known->second == granted.session;
     if (reentered && !granted.waited && granted.asked->request.mode != wire::Mode::kSemaphore) {
-      if (const auto stake = key.stakes.find(token); stake != key.stakes.end()) {
-        ++stake->second.depth;
-      }
+      const Stake none{granted.session, granted.member->permits, 0};
+      ++key.stakes.try_emplace(token, none).first->second.depth;
       continue;
     }
     // A lock that was reclaimed may be taken again by its holder, but nothing fresh is given.

@@ -7,6 +7,7 @@ does not any more, mutate.py says so, and the bug has to be put in again.
 LOCKS = "src/lock/engine_locks.cpp"
 SESSIONS = "src/lock/engine_sessions.cpp"
 ENGINE = "src/lock/engine.cpp"
+CANCEL = "src/lock/engine_cancel.cpp"
 
 MUTATIONS = [
     ("skip-mac", "the node does not look at the MAC", [
@@ -44,7 +45,7 @@ MUTATIONS = [
         (LOCKS, "      wanted = size = kRwPermits;",
          "      size = kRwPermits;\n      wanted = MUTANT ? kRwPermits - 4 : kRwPermits;")]),
     ("no-cancel-ahead", "a cancel that overtakes its acquire is forgotten", [
-        (LOCKS, "  if (sequence == other.sequence + 1 && other.state != SlotState::kWaiting) {",
+        (CANCEL, "  if (sequence == other.sequence + 1 && other.state != SlotState::kWaiting) {",
          """  if (MUTANT && sequence == other.sequence + 1) {
   } else if (sequence == other.sequence + 1 && other.state != SlotState::kWaiting) {""")]),
     ("epoch-not-raised", "a restarted node goes on with its old epoch", [
