@@ -1,9 +1,9 @@
 // lock_storm: many sessions of the client library acquire and release exclusive locks at random and
 // check what the node promises, in one process that sees all of them: no key is held twice, tokens
 // rise on every key, every operation is answered, no lease is lost, and afterwards every key is
-// free. Exits 0 where all of it held; prints what it saw.
+// free. Exits 0 where all of it held; prints what it saw. HISTORY is written for driftlock-check.
 //
-//   lock_storm SERVER KEY_FILE SESSIONS PAIRS KEYS SEED
+//   lock_storm SERVER KEY_FILE SESSIONS PAIRS KEYS SEED [HISTORY]
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -19,6 +19,7 @@
 #include "hw/key_file.hpp"
 #include "hw/udp_transport.hpp"
 #include "src/client/client.hpp"
+#include "tools/check/history.hpp"
 
 namespace driftlock {
 namespace {
@@ -78,6 +79,46 @@ class Ledger {
   Findings& findings_;
 };
 
+// What each session asked, was told and believed, on the one clock of this process.
+class Recorder {
+ public:
+  explicit Recorder(bool wanted) : wanted_(wanted) {}
+
+  std::uint64_t invoked(check::HistoryOp op, const std::string& key, int session,
+                        std::uint64_t token = 0) {
+    if (!wanted_) return 0;
+    check::HistoryOperation operation;
+    operation.op = op;
+    operation.client = static_cast<std::uint32_t>(session);
+    operation.permits = check::kAllPermits;
+    operation.token = token;
+    operation.called_ns = now_ns();
+    const std::lock_guard guard(mutex_);
+    return history_.invoke(key, operation);
+  }
+  void completed(std::uint64_t number, wire::Status status, std::uint64_t granted = 0) {
+    if (!wanted_) return;
+    const Nanoseconds at_ns = now_ns();
+    const std::lock_guard guard(mutex_);
+    history_.complete(at_ns, number, wire::to_string(status), granted);
+  }
+  // `at_ns`: before the lock was asked.
+  void held(Nanoseconds at_ns, const std::string& key, int session, std::uint64_t token) {
+    if (!wanted_) return;
+    const std::lock_guard guard(mutex_);
+    history_.held(at_ns, static_cast<std::uint32_t>(session), key, token);
+  }
+  [[nodiscard]] static Nanoseconds now_ns() {
+    return std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds(1);
+  }
+  [[nodiscard]] bool write(const std::string& file) const { return history_.write(file); }
+
+ private:
+  const bool wanted_;
+  std::mutex mutex_;
+  check::History history_;
+};
+
 struct Settings {
   std::string server;
   ClientKey key;
@@ -85,6 +126,7 @@ struct Settings {
   std::uint64_t pairs = 100'000;
   std::size_t keys = 1000;
   std::uint64_t seed = 1;
+  std::string history;  // a file; empty: none
 };
 
 std::string name_of(std::size_t key) {
@@ -105,30 +147,25 @@ std::unique_ptr<Client> connect(const Settings& settings) {
   return std::move(client).value();
 }
 
-// One acquire and release; false where this session is of no more use.
-bool one_pair(Client& client, std::size_t key, int session, Ledger& ledger, Findings& findings) {
-  Result<LockAnswer> answer = client.lock(name_of(key), {.wait_ns = kWaitNs});
-  if (!answer.ok()) {
-    ++findings.unanswered;
-    std::printf("session %d: lock: %s\n", session, answer.error().message.c_str());
-    return false;
-  }
-  if (answer->status != wire::Status::kOk) {
-    ++findings.refused;
-    std::printf("session %d: lock: %s\n", session, wire::to_string(answer->status));
-    return false;
-  }
-  Lock& lock = *answer->lock;
-  ledger.granted(key, session, lock.token());
-  std::this_thread::yield();  // gives a second holder its chance to show itself
-  if (!lock.still_held()) ++findings.leases_lost;
-  ledger.giving_up(key);
+// What the threads share.
+struct Books {
+  Ledger& ledger;
+  Recorder& recorder;
+  Findings& findings;
+};
+
+bool give_back(Client& client, Lock& lock, int session, Books& books) {
+  Findings& findings = books.findings;
+  const std::string name = lock.key();
+  const std::uint64_t number =
+      books.recorder.invoked(check::HistoryOp::kRelease, name, session, lock.token());
   Result<wire::Status> released = client.unlock(lock);
   if (!released.ok()) {
     ++findings.unanswered;
     std::printf("session %d: unlock: %s\n", session, released.error().message.c_str());
     return false;
   }
+  books.recorder.completed(number, *released);
   if (*released != wire::Status::kOk) {
     ++findings.refused;
     std::printf("session %d: unlock: %s\n", session, wire::to_string(*released));
@@ -138,6 +175,37 @@ bool one_pair(Client& client, std::size_t key, int session, Ledger& ledger, Find
   return true;
 }
 
+// One acquire and release; false where this session is of no more use.
+bool one_pair(Client& client, std::size_t key, int session, Books& books) {
+  Findings& findings = books.findings;
+  const std::string name = name_of(key);
+  const std::uint64_t number = books.recorder.invoked(check::HistoryOp::kAcquire, name, session);
+  Result<LockAnswer> answer = client.lock(name, {.wait_ns = kWaitNs});
+  if (!answer.ok()) {
+    ++findings.unanswered;
+    std::printf("session %d: lock: %s\n", session, answer.error().message.c_str());
+    return false;
+  }
+  if (answer->status != wire::Status::kOk) {
+    books.recorder.completed(number, answer->status);
+    ++findings.refused;
+    std::printf("session %d: lock: %s\n", session, wire::to_string(answer->status));
+    return false;
+  }
+  Lock& lock = *answer->lock;
+  books.recorder.completed(number, answer->status, lock.token());
+  books.ledger.granted(key, session, lock.token());
+  std::this_thread::yield();  // gives a second holder its chance to show itself
+  const Nanoseconds asked_ns = Recorder::now_ns();
+  if (lock.still_held()) {
+    books.recorder.held(asked_ns, name, session, lock.token());
+  } else {
+    ++findings.leases_lost;
+  }
+  books.ledger.giving_up(key);
+  return give_back(client, lock, session, books);
+}
+
 // Some keys are wanted much more than others, so that there is something to wait for.
 std::size_t choose_key(std::mt19937_64& random, std::size_t keys) {
   const double uniform = std::uniform_real_distribution<double>(0.0, 1.0)(random);
@@ -145,14 +213,13 @@ std::size_t choose_key(std::mt19937_64& random, std::size_t keys) {
       keys - 1, static_cast<std::size_t>(uniform * uniform * uniform * static_cast<double>(keys)));
 }
 
-void run_session(const Settings& settings, Client& client, int session, Ledger& ledger,
-                 Findings& findings) {
+void run_session(const Settings& settings, Client& client, int session, Books& books) {
   std::mt19937_64 random(settings.seed * 1'000 + static_cast<std::uint64_t>(session));
   const auto sessions = static_cast<std::uint64_t>(settings.sessions);
   const std::uint64_t share =
       settings.pairs / sessions + (static_cast<std::uint64_t>(session) < settings.pairs % sessions);
   for (std::uint64_t i = 0; i < share; ++i) {
-    if (!one_pair(client, choose_key(random, settings.keys), session, ledger, findings)) return;
+    if (!one_pair(client, choose_key(random, settings.keys), session, books)) return;
   }
 }
 
@@ -172,14 +239,15 @@ void check_all_free(const Settings& settings, Findings& findings) {
 int storm(const Settings& settings) {
   Findings findings;
   Ledger ledger(settings.keys, findings);
+  Recorder recorder(!settings.history.empty());
+  Books books{ledger, recorder, findings};
   std::vector<std::unique_ptr<Client>> clients;
   for (int i = 0; i < settings.sessions; ++i) clients.push_back(connect(settings));
   const auto begin = std::chrono::steady_clock::now();
   std::vector<std::thread> threads;
   for (int i = 0; i < settings.sessions; ++i) {
-    threads.emplace_back([&, i] {
-      run_session(settings, *clients[static_cast<std::size_t>(i)], i, ledger, findings);
-    });
+    threads.emplace_back(
+        [&, i] { run_session(settings, *clients[static_cast<std::size_t>(i)], i, books); });
   }
   for (std::thread& thread : threads) thread.join();
   const std::chrono::duration<double> lasted = std::chrono::steady_clock::now() - begin;
@@ -191,6 +259,10 @@ int storm(const Settings& settings) {
     repeated += client->counters().repeated;
   }
   clients.clear();
+  if (!settings.history.empty() && !recorder.write(settings.history)) {
+    std::fprintf(stderr, "cannot write %s\n", settings.history.c_str());
+    return 1;
+  }
   std::printf(
       "pairs %lu held_twice %lu tokens_fallen %lu unanswered %lu refused %lu leases_lost %lu "
       "not_free %lu\nsent %lu repeated %lu seconds %.1f pairs_per_second %.0f\n",
@@ -205,8 +277,8 @@ int storm(const Settings& settings) {
 }  // namespace driftlock
 
 int main(int argc, char** argv) {
-  if (argc != 7) {
-    std::fprintf(stderr, "usage: lock_storm SERVER KEY_FILE SESSIONS PAIRS KEYS SEED\n");
+  if (argc != 7 && argc != 8) {
+    std::fprintf(stderr, "usage: lock_storm SERVER KEY_FILE SESSIONS PAIRS KEYS SEED [HISTORY]\n");
     return 2;
   }
   auto key = driftlock::load_client_key(argv[2], std::nullopt);
@@ -215,6 +287,6 @@ int main(int argc, char** argv) {
     return 2;
   }
   return driftlock::storm({argv[1], *key, std::atoi(argv[3]), std::strtoull(argv[4], nullptr, 10),
-                           std::strtoull(argv[5], nullptr, 10),
-                           std::strtoull(argv[6], nullptr, 10)});
+                           std::strtoull(argv[5], nullptr, 10), std::strtoull(argv[6], nullptr, 10),
+                           argc == 8 ? argv[7] : ""});
 }

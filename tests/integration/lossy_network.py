@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """100,000 acquire/release pairs over 1,000 keys from 50 sessions, the clients in another namespace
 than the node and a relay between them that drops, duplicates and reorders 1% each, both ways: no
-lock is held twice, every operation is answered, nothing is left behind.
+lock is held twice, every operation is answered, nothing is left behind, and what the clients were told
+is linearizable.
 
-usage: lossy_network.py DRIFTLOCKD RELAY LOCK_STORM (af_xdp | af_packet | socket) [PAIRS [SEED]]
+usage: lossy_network.py DRIFTLOCKD RELAY LOCK_STORM DRIFTLOCK_CHECK (af_xdp | af_packet | socket) [PAIRS [SEED]]
 """
 
 import os
@@ -88,9 +89,9 @@ def check_relay(output):
 
 
 def main():
-    driftlockd, relay, lock_storm, kind = sys.argv[1:5]
-    pairs = sys.argv[5] if len(sys.argv) > 5 else "100000"
-    seed = sys.argv[6] if len(sys.argv) > 6 else "20261124"
+    driftlockd, relay, lock_storm, check, kind = sys.argv[1:6]
+    pairs = sys.argv[6] if len(sys.argv) > 6 else "100000"
+    seed = sys.argv[7] if len(sys.argv) > 7 else "20261124"
     need_namespaces()
     with tempfile.TemporaryDirectory() as directory, Namespace("node") as node, \
             Namespace("user") as user, VethPair(
@@ -106,8 +107,10 @@ def main():
             relay_command = [relay, USER, RELAY_PORT, NODE, UDP_PORT, seed] + [PER_CENT] * 3
             with Process(relay_command, user) as middle:
                 middle.wait_for("^ready")
+                history = str(pathlib.Path(directory) / "history.jsonl")
                 print(run([lock_storm, f"{USER}:{RELAY_PORT}", str(keys), str(SESSIONS), pairs,
-                           str(KEYS), seed], user, timeout_s=400), flush=True)
+                           str(KEYS), seed, history], user, timeout_s=400), flush=True)
+                print(run([check, history]).replace(history, "history"), flush=True)
                 metrics = wait_until_empty(node)
                 assert middle.stop() == 0, middle.output
                 print(middle.output)
