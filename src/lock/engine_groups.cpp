@@ -45,7 +45,8 @@ wire::Status Engine::check_group(std::uint32_t session_index, std::span<const Gr
   if (granting == Status::kClockLost || (granting != Status::kOk && !may_wait)) return granting;
   const Session& session = sessions_.at(session_index);
   for (const GroupMember& member : members) {
-    if (!namespaces_.admit_acquire(member.name.namespace_id, now.tai.middle())) {
+    if (!namespaces_.admit_acquire(member.name.namespace_id, now.tai.middle()) ||
+        !namespaces_.admit_session(member.name.namespace_id, session_index)) {
       return Status::kQuota;
     }
     const std::uint32_t lock = locks_.find(member.key_hash, member.name);

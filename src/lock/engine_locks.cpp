@@ -95,7 +95,8 @@ void Engine::acquire(std::uint32_t session_index, const Request& request, std::u
     slot.status = granting;
     return;
   }
-  if (!namespaces_.admit_acquire(request.namespace_id, context.now.tai.middle())) {
+  if (!namespaces_.admit_acquire(request.namespace_id, context.now.tai.middle()) ||
+      !namespaces_.admit_session(request.namespace_id, session_index)) {
     slot.status = Status::kQuota;
     return;
   }

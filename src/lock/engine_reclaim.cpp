@@ -61,6 +61,7 @@ void Engine::reclaim(std::uint32_t session_index, const Request& request, std::u
     return;
   }
   ++holders_;
+  static_cast<void>(namespaces_.admit_session(request.namespace_id, session_index));  // if it fits
   locks_.claim(claim).since_us = wrapped_us(context.now.tai.middle());
   gauges_.reclaims.add();
   slot.token = token;

@@ -174,6 +174,7 @@ void Engine::end_session(std::uint32_t session_index, const ClockReading& now) {
   restore(session_index);
   session_timers_.cancel(session_index);
   ending_[ending_count_++] = session_index;
+  namespaces_.session_ended(session_index);
   end_waits(session_index, now);
 }
 

@@ -41,6 +41,11 @@ struct FastPathCounters {
   Counter polls_idle;
   std::array<Counter, 5> stamps;  // datagrams by StampSource
   LatencyHistogram residence;     // from receipt to sending
+  // Of releases: how far the client's clock is from the node's, and how much longer or shorter than
+  // foretold the lock was held.
+  LatencyHistogram clock_residual;
+  LatencyHistogram held_longer;
+  LatencyHistogram held_shorter;
 };
 
 // Work that another thread asks the lcore to do between two bursts, such as an admin's look at the

@@ -249,6 +249,13 @@ void FastPath<P, C, O>::observe(const Session& session, std::uint32_t session_in
   activity.transit_ns = activity.received_tai_ns - context.client_time_ns;
   activity.lease_end_ns = reply.lease_end_ns;
   activity.term_ns = reply.term_ns;
+  if (reply.op == wire::Op::kRelease && reply.status == wire::Status::kOk) {
+    const Nanoseconds clock_ns = reply.clock_residual_ns;
+    const Nanoseconds behaviour_ns = reply.behaviour_residual_ns;
+    if (clock_ns != 0) counters_.clock_residual.record(clock_ns < 0 ? -clock_ns : clock_ns);
+    if (behaviour_ns > 0) counters_.held_longer.record(behaviour_ns);
+    if (behaviour_ns < 0) counters_.held_shorter.record(-behaviour_ns);
+  }
   activity.clock_residual_ns = reply.clock_residual_ns;
   activity.behaviour_residual_ns = reply.behaviour_residual_ns;
   observer_.observe(activity);

@@ -12,6 +12,15 @@ namespace {
 // once they have happened.
 constexpr std::size_t kFirstOp = static_cast<std::size_t>(wire::Op::kOpen);
 
+void write_histogram(MetricWriter& out, const LatencyHistogram& histogram, const char* name,
+                     const char* help) {
+  out.histogram(name, help);
+  for (int i = 0; i < LatencyHistogram::kBuckets; ++i) {
+    out.bucket(histogram.count(i), seconds(LatencyHistogram::bound_ns(i)));
+  }
+  out.end_histogram(histogram.count(LatencyHistogram::kBuckets), seconds(histogram.sum_ns()));
+}
+
 void write_operations(MetricWriter& out, const FastPathCounters& counters) {
   out.counter("driftlock_operations_total", "Operations served, by kind and result.");
   for (std::size_t op = kFirstOp; op < wire::kOpCount; ++op) {
@@ -46,12 +55,15 @@ void write_operations(MetricWriter& out, const FastPathCounters& counters) {
     out.value(counters.stamps[source].read(),
               {{"source", to_string(static_cast<StampSource>(source))}});
   }
-  out.histogram("driftlock_residence_seconds", "Time from receipt of a datagram to its answer.");
-  for (int i = 0; i < LatencyHistogram::kBuckets; ++i) {
-    out.bucket(counters.residence.count(i), seconds(LatencyHistogram::bound_ns(i)));
-  }
-  out.end_histogram(counters.residence.count(LatencyHistogram::kBuckets),
-                    seconds(counters.residence.sum_ns()));
+  write_histogram(out, counters.residence, "driftlock_residence_seconds",
+                  "Time from receipt of a datagram to its answer.");
+  write_histogram(
+      out, counters.clock_residual, "driftlock_release_clock_residual_seconds",
+      "At releases: how far the client's clock was from the node's, least delay included.");
+  write_histogram(out, counters.held_longer, "driftlock_release_held_longer_seconds",
+                  "At releases: how much longer than foretold the lock was held.");
+  write_histogram(out, counters.held_shorter, "driftlock_release_held_shorter_seconds",
+                  "At releases: how much shorter than foretold the lock was held.");
 }
 
 void write_occupancy(MetricWriter& out, const NodeView& view) {

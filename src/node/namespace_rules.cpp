@@ -10,7 +10,7 @@ namespace {
 
 constexpr const char* kAllowed =
     "policy=wait|fence, predict=off|shadow|act, suspect_one_in=1..1000000000, locks_max=0.., "
-    "acquires_per_second_max=0..";
+    "sessions_max=0.., acquires_per_second_max=0..";
 
 std::string_view trimmed(std::string_view text) {
   const auto begin = text.find_first_not_of(" \t");
@@ -49,6 +49,7 @@ bool set_rule(NamespaceOptions& options, std::string_view key, std::string_view 
   }
   if (key == "predict") return set_prediction(value, options.prediction);
   if (key == "locks_max") return whole(value, kMost, options.locks_max);
+  if (key == "sessions_max") return whole(value, kMost, options.sessions_max);
   if (key == "acquires_per_second_max") return whole(value, kMost, options.acquires_per_second_max);
   if (key != "suspect_one_in" || !whole(value, 1'000'000'000, number) || number == 0) return false;
   options.suspect_strangeness = std::log(static_cast<float>(number));

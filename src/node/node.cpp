@@ -128,6 +128,9 @@ void Node::make_engine() {
   engine.locks.hash_seed = life_->secrets().hash_seed;
   engine.groups_max = u32(limits.groups_max);
   engine.sessions_per_client_max = u32(limits.sessions_per_client_max);
+  Result<std::vector<NamespaceOptions>> spaces = parse_namespace_rules(options_.namespaces.rules);
+  DRIFTLOCK_ASSERT(spaces.ok());  // the table saw to it
+  engine.namespaces = std::move(spaces).value();
   if (options_.predict.mode != "off" && options_.predict.contention) learn_contention(engine);
   engine.epoch = life_->epoch();
   engine.time_source = time_source_of(options_.clock);
@@ -138,9 +141,6 @@ void Node::make_engine() {
   engine.term_min_ns = options_.lease.term_min_ms * kMillisecond;
   engine.term_default_ns = options_.lease.term_default_ms * kMillisecond;
   engine.term_max_ns = options_.lease.term_max_ms * kMillisecond;
-  Result<std::vector<NamespaceOptions>> spaces = parse_namespace_rules(options_.namespaces.rules);
-  DRIFTLOCK_ASSERT(spaces.ok());  // the table saw to it
-  engine.namespaces = std::move(spaces).value();
   engine.ready_after_tai_ns = life_->leases_before_end_tai_ns();
   engine_ = std::make_unique<Engine>(engine, *keyring_, &memory_);
   horizon_ = std::make_unique<HorizonThread>(*life_, *engine_, [this] { return clock_->now(); });

@@ -172,13 +172,16 @@ std::vector<OptionRow> namespace_rows() {
       {"namespaces.rules",
        DRIFTLOCK_TEXT(namespaces.rules, "",
                       "rules ID: key=value, ...; ID: ... with the keys policy (wait, fence), "
-                      "predict (off, shadow, act), suspect_one_in, locks_max and "
-                      "acquires_per_second_max",
+                      "predict (off, shadow, act), suspect_one_in, locks_max, "
+                      "sessions_max and acquires_per_second_max",
                       is_rules),
        "As `7: policy=fence, suspect_one_in=100000; 9: predict=shadow`. `policy=fence`: whatever "
        "the locks guard refuses old fencing tokens, so a lock may be taken from its holder at "
        "once. `predict`: how far prediction may go, at most. `suspect_one_in`: a holder of such a "
-       "lock is asked to renew only if an ordinary client looked so once in as many."},
+       "lock is asked to renew only if an ordinary client looked so once in as many. `locks_max`, "
+       "`sessions_max`: locks of the namespace, and sessions that have asked for some, at once; "
+       "`acquires_per_second_max`: a second's worth may come at once. What is beyond is answered "
+       "`quota`; 0: no limit of its own."},
   };
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdlib>
+#include <set>
 #include <sstream>
 
 #include "src/node/namespace_rules.hpp"
@@ -45,6 +46,20 @@ OptionValue value_of(const OptionRow& row, std::string_view text) {
     return text == "true";
   }
   return std::string(text);
+}
+
+// By rules or for grants in advance.
+std::size_t namespaces_named(const Options& options) {
+  std::set<std::uint16_t> ids;
+  const auto rules = parse_namespace_rules(options.namespaces.rules);
+  if (rules.ok()) {
+    for (const NamespaceOptions& rule : rules.value()) ids.insert(rule.id);
+  }
+  std::vector<AdvanceNamespace> advances;
+  if (parse_advance_namespaces(options.predict.advance_namespaces, advances)) {
+    for (const AdvanceNamespace& each : advances) ids.insert(each.id);
+  }
+  return ids.size();
 }
 
 }  // namespace
@@ -131,6 +146,8 @@ std::vector<std::string> check_together(const Options& options) {
   if (const auto rules = parse_namespace_rules(options.namespaces.rules); !rules.ok()) {
     wrong.push_back("namespaces.rules: " + rules.error().message);
   }
+  need(namespaces_named(options) <= NamespaceTable::kConfiguredMax,
+       "namespaces.rules, predict.advance_namespaces: they may name 254 namespaces at most");
   need(options.probe.interface.empty() || options.port.udp_port != 0,
        "probe.interface: the probe needs a fixed port.udp_port");
   return wrong;

@@ -115,6 +115,10 @@ def main():
                 assert middle.stop() == 0, middle.output
                 print(middle.output)
                 check_relay(middle.output)
+            # What a release is off by, its clock's part and its holder's.
+            assert value_of(metrics, "driftlock_release_clock_residual_seconds_count") > 0
+            assert value_of(metrics, "driftlock_release_held_longer_seconds_count") > 0
+            assert value_of(metrics, "driftlock_release_held_shorter_seconds_count") > 0
             for name in ("operations", "receive_stamps", "sessions_expired", "datagrams_received"):
                 print(*re.findall(rf"^driftlock_{name}_total.* [1-9]\S*$", metrics, re.M), sep="\n")
             assert server.stop() == 0, server.output

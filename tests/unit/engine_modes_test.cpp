@@ -251,5 +251,27 @@ TEST_F(EngineModes, QuotasHoldPerNamespaceAndClient) {
   EXPECT_EQ(open_raw(request).status, Status::kOk);
 }
 
+TEST_F(EngineModes, SessionsOfANamespaceAreCountedUntilTheyEnd) {
+  EngineOptions options = small_options();
+  options.namespaces = {{.id = 5}, {.id = 0, .sessions_max = 2}};
+  restart(options);
+  Client a = open();
+  Client b = open();
+  Client c = open();
+  const Reply held = acquire(a, "x");
+  EXPECT_EQ(acquire_group(b, {"y", "z"}).reply.status, Status::kOk);
+  EXPECT_EQ(acquire(c, "w").status, Status::kQuota);
+  EXPECT_EQ(acquire_group(c, {"v", "w"}, 0, 1).reply.status, Status::kQuota);
+  EXPECT_EQ(release(a, "x", held.token).status, Status::kOk);
+  EXPECT_EQ(acquire(c, "w").status, Status::kQuota);  // a may come back
+  Request other = acquire_request(c, "w");
+  other.namespace_id = 5;
+  EXPECT_EQ(send(c, other).status, Status::kOk);
+  send(b, numbered(b, Op::kClose, "", 1));
+  node_->advance(reading());
+  EXPECT_EQ(acquire(c, "w").status, Status::kOk);
+  EXPECT_EQ(acquire(a, "x").status, Status::kOk);
+}
+
 }  // namespace
 }  // namespace driftlock::test

@@ -3,6 +3,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "src/node/namespace_rules.hpp"
 #include "src/node/options.hpp"
 
 namespace driftlock {
@@ -146,6 +147,37 @@ TEST(Options, AddressesAreTakenApart) {
     EXPECT_FALSE(parse_host_port(bad, address)) << bad;
   }
   EXPECT_EQ(format_ipv4(0x0A000001), "10.0.0.1");
+}
+
+TEST(Options, NamespaceRulesAreTakenApart) {
+  const auto rules = parse_namespace_rules(
+      "7: policy=fence, locks_max=10, sessions_max=20, acquires_per_second_max=30; 9: policy=wait");
+  ASSERT_TRUE(rules.ok());
+  ASSERT_EQ(rules->size(), 2U);
+  const NamespaceOptions& first = rules->front();
+  EXPECT_EQ(first.id, 7);
+  EXPECT_TRUE(first.fence);
+  EXPECT_EQ(first.locks_max, 10U);
+  EXPECT_EQ(first.sessions_max, 20U);
+  EXPECT_EQ(first.acquires_per_second_max, 30U);
+  EXPECT_FALSE(rules->back().fence);
+  for (const char* bad :
+       {"7", "x: policy=wait", "7: policy=perhaps", "7: sessions_max=-1", "7: sessions=3",
+        "7: locks_max=", "65536: policy=wait", "7: policy=wait; 7: policy=fence"}) {
+    EXPECT_FALSE(parse_namespace_rules(bad).ok()) << bad;
+  }
+}
+
+TEST(Options, NamespacesAreNotTooMany) {
+  Options options = default_options();
+  for (int id = 0; id < 200; ++id)
+    options.namespaces.rules += std::to_string(id) + ": policy=wait; ";
+  options.predict.contention = true;
+  EXPECT_TRUE(check_together(options).empty());
+  for (int id = 199; id < 300; ++id) {
+    options.predict.advance_namespaces += std::to_string(id) + (id < 299 ? "," : "");
+  }
+  EXPECT_EQ(check_together(options).size(), 1U);
 }
 
 TEST(Options, TheDocumentationIsCurrent) {
