@@ -101,7 +101,7 @@ Status DpdkPort::configure(const DpdkPortOptions& options) {
   result = rte_eth_dev_start(port_id_);
   if (result != 0) return device_error(device, "does not start", result);
   started_ = true;
-  const Status stamped = enable_hardware_stamps(options, stamps && stamp_offset_ >= 0);
+  Status stamped = enable_hardware_stamps(options, stamps && stamp_offset_ >= 0);
   if (!stamped.ok()) return stamped;
 
   rte_ether_addr mac{};
@@ -138,7 +138,7 @@ Status DpdkPort::enable_hardware_stamps(const DpdkPortOptions& options, bool off
   stamps_.emplace(stamps,
                   readable ? HardwareStamps::Read([this] { return read_device(); }) : nullptr,
                   options.read_phc);
-  const Status fits = stamps_->open([] {
+  Status fits = stamps_->open([] {
     const timespec pause{0, 2 * kMillisecond};
     nanosleep(&pause, nullptr);
   });

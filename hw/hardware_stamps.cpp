@@ -47,7 +47,7 @@ Status HardwareStamps::open(const std::function<void()>& pause) {
     if (device && phc) against_phc.push_back(paired(*device, *phc, options_.ns_per_tick));
     pause();
   }
-  const Status fits = judge(against_phc, against_ticks, phc_alone.size());
+  Status fits = judge(against_phc, against_ticks, phc_alone.size());
   if (!fits.ok()) {
     if (options_.policy != StampPolicy::kAuto) return fits;
     remark_ = fits.error().message + kInstead;

@@ -8,7 +8,7 @@
 namespace driftlock {
 namespace {
 
-constexpr int kUngated = 4;       // the first samples say what noise is
+constexpr int kUngated = 16;      // the first samples say what noise is
 constexpr int kMany = 1'000'000;  // samples: the start is long past
 constexpr int kOutliers = 2;      // in a row, that are the source's
 // A clock that really jumps about (a servo's) opens the gate; one whose doubtful samples were
@@ -185,7 +185,11 @@ ForecastCurve OffsetEstimator::curve(double ahead_s) const {
   for (double& v : curve.variance) v *= stretch.forecast;
   // Errors are scored with the readings' noise in them. Where they exceed what that noise explains,
   // some of it was the clock's.
-  curve.variance[0] += (stretch.total - 1.0) * straight_.measurement_variance(prior_ns2_);
+  const double measurement = straight_.measurement_variance(prior_ns2_);
+  curve.variance[0] += (stretch.total - 1.0) * measurement;
+  // And where a burst has been seen, another may come.
+  const double together = curve.variance_at(horizon) + measurement;
+  curve.variance[0] += std::max(stretch.least_ns2 - together, 0.0);
   curve.variance[0] += doubt_ns2_;
   return curve;
 }

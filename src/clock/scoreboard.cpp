@@ -24,7 +24,10 @@ constexpr double kCombining = 3.0;     // the same, of having any evidence at al
 constexpr double kLeastWeight = 1e-3;
 constexpr double kLeastSquare = 1e-12;  // forecasts that are exact
 constexpr double kMostGrowth = 4.0;     // of squared errors from a horizon to the next
-constexpr double kEvidence = 2.0;       // windows before a horizon's own weights count
+constexpr double kAnother = 1.5;        // a burst to come against the largest seen, squared
+constexpr double kUnseen = 2.0;         // widens what nobody has seen: 1 + this over the windows
+constexpr double kFewestWindows = 0.25;
+constexpr double kEvidence = 2.0;  // windows before a horizon's own weights count
 
 double mean_at(const ForecastMean& mean, double ahead_s) {
   return mean[0] + ahead_s * (mean[1] + ahead_s * mean[2]);
@@ -95,6 +98,10 @@ void Scoreboard::evaluate(Horizon& horizon, const Pending& pending, double elaps
   const double normalized = published * published / variance;
   horizon.published = horizon.published * discount + std::min(normalized, most);
   horizon.worst = std::max(horizon.worst * kFading, std::min(normalized, limit));
+  // A forecast for longer than there had been samples was a guess, and published as one.
+  const bool was_guess = pending.issued_s < horizon.ahead_s;
+  const double seen = was_guess ? 0.0 : std::min(normalized, limit) * variance;
+  horizon.largest = std::max(horizon.largest * discount, seen);
   --horizon.until_weighed;
 }
 
@@ -248,9 +255,16 @@ Scoreboard::Stretch Scoreboard::stretch(double ahead_s) const {
     const Horizon& horizon = horizons_[i];
     most.forecast = std::max(most.forecast, horizon.worst / kExpectedWorst);
     most.total = std::max(most.total, horizon.worst / kBoundSquared);
+    if (i <= seen) {
+      most.least_ns2 = std::max(most.least_ns2, kAnother * horizon.largest / kBoundSquared);
+    }
     if (has_evidence(i)) most.total = std::max(most.total, horizon.published / horizon.count);
   }
-  if (seen == wanted || seen < 2) return most;
+  if (seen == wanted) return most;
+  // So few spans as long as this horizon are no sample of what the clock does over one.
+  const double spans = horizons_[seen].age * horizons_[seen].spacing_s / horizons_[wanted].ahead_s;
+  most.forecast *= 1.0 + kUnseen / std::max(spans, kFewestWindows);
+  if (seen < 2) return most;
   const auto mean = [&](std::size_t i) { return horizons_[i].mixture / horizons_[i].count; };
   const double growth = std::clamp(std::sqrt(mean(seen) / mean(seen - 2)), 1.0, kMostGrowth);
   most.forecast =

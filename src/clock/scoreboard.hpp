@@ -68,6 +68,7 @@ class Scoreboard {
   struct Stretch {
     double forecast = 1.0;
     double total = 1.0;
+    double least_ns2 = 0.0;  // what the two make together at least: errors as large have been seen
   };
   [[nodiscard]] Stretch stretch(double ahead_s) const;
 
@@ -90,6 +91,7 @@ class Scoreboard {
     std::vector<double> experts;
     double published = 0.0;  // sum of the published forecasts' squared errors, normalized
     double worst = 0.0;      // largest normalized squared error of what was published, fading
+    double largest = 0.0;    // largest squared error of it, ns^2, forgotten as all evidence is
     int until_weighed = 0;
     Belief belief;
   };

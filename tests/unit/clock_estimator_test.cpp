@@ -130,6 +130,31 @@ TEST(Replay, AServosClockIsForeseenAsWellAsByARegression) {
   }
 }
 
+// The same servo, thrown off for a while every few minutes: what it did once it may do again. And
+// forecasts know no unit: a clock that is so many times worse is foreseen so many times worse.
+TEST(Replay, BurstsAreInTheBoundWhateverTheirScale) {
+  const auto bursts = [](double scale) {
+    std::mt19937_64 random(9);
+    std::normal_distribution<double> normal;
+    std::vector<double> phase{0.0};
+    double pull = 0.0;
+    for (std::size_t k = 1; k < 2400; ++k) {
+      const double thrown = k % 190 < 12 ? 100.0 : 0.0;
+      pull = 0.5 * pull - 0.1 * phase.back() / scale;
+      phase.push_back(phase.back() + scale * (pull + thrown + 20.0 * normal(random)));
+    }
+    ReplayOptions options;
+    options.horizons_s = {10.0, 100.0};
+    return replay(phase, options).horizons;
+  };
+  const std::vector<HorizonResult> small = bursts(1.0);
+  const std::vector<HorizonResult> large = bursts(50.0);
+  for (std::size_t i = 0; i < small.size(); ++i) {
+    EXPECT_GE(small[i].statistical_coverage, 0.999) << small[i].horizon_s;
+    EXPECT_NEAR(large[i].rms_ns / small[i].rms_ns, 50.0, 0.5) << small[i].horizon_s;
+  }
+}
+
 // White phase noise of the clock itself cannot be told from the source's: the bound holds it,
 // unless the source says that the noise is its own.
 TEST(Replay, TheBoundHoldsAClocksOwnJitter) {
