@@ -12,9 +12,9 @@ class EngineOrders : public EngineFixture {
  protected:
   EngineOrders() {
     EngineOptions options = small_options();
-    options.namespaces = {{kFenced, true, 0, 0},
-                          {kShadowed, true, 0, 0, 0.0, PredictionMode::kShadow, 0.0F},
-                          {kTolerant, false, 0, 0, 0.0, PredictionMode::kAct, 9.0F}};
+    options.namespaces = {{.id = kFenced, .fence = true},
+                          {.id = kShadowed, .fence = true, .prediction = PredictionMode::kShadow},
+                          {.id = kTolerant, .suspect_strangeness = 9.0F}};
     restart(options);
   }
   OrderOutcome order(const Client& client, OrderKind kind, float strangeness = 5.0F,
