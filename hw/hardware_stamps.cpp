@@ -9,8 +9,8 @@ namespace {
 constexpr const char* kInstead = "; stamps are the TSC at the burst";
 constexpr std::uint64_t kShareOfTime = 1000;
 
-// The PHC when the device was read: taken between two readings of the device, it has moved on by
-// the ticks in between, at a rate that is the PHC's nanosecond within 0.1%.
+// Two readings of different instants as one: the PHC's is moved by the ticks in between, some
+// microseconds, in which their rates do not part.
 StampReading paired(const PairedReading& device, const PairedReading& phc, double ns_per_tick) {
   const auto apart = static_cast<double>(static_cast<std::int64_t>(device.ticks - phc.ticks));
   const double widths = static_cast<double>(device.width_ticks + phc.width_ticks);

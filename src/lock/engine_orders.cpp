@@ -134,8 +134,9 @@ std::uint32_t Engine::revoke_fenced(std::uint32_t session_index, const ClockRead
 void Engine::take_from_failing(std::uint32_t lock, const ClockReading& now) {
   const NamespaceOptions& space = namespaces_.options(locks_.namespace_of(lock));
   if (!space.fence || space.prediction != PredictionMode::kAct ||
-      may_grant(now) != wire::Status::kOk)
+      may_grant(now) != wire::Status::kOk) {
     return;
+  }
   bool changed = false;
   for (std::uint32_t i = locks_.first_holder(lock); i != kNil;) {
     const Claim holder = locks_.claim(i);

@@ -356,7 +356,8 @@ void FastPath<P, C, O>::send_outgoing() {
   outgoing_count_ = 0;
 }
 
-// While the clock is LOST nobody can be judged, and nothing is granted to a successor.
+// The engine itself sees to what is allowed: while the clock is LOST it grants no successor
+// anything.
 template <Port P, Clock C, Observer O>
 void FastPath<P, C, O>::run_orders(const ClockReading& now) {
   constexpr int kOrdersPerTurn = 64;

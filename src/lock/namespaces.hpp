@@ -3,7 +3,6 @@
 // `wait`.
 #pragma once
 
-#include <algorithm>
 #include <bit>
 #include <cstdint>
 #include <memory_resource>
@@ -11,15 +10,10 @@
 
 #include "src/base/assert.hpp"
 #include "src/base/time.hpp"
+#include "src/base/token_bucket.hpp"
+#include "src/lock/prediction_mode.hpp"
 
 namespace driftlock {
-
-// How far the predictor may go.
-enum class PredictionMode : std::uint8_t {
-  kOff,     // not even a record
-  kShadow,  // would-have-been actions are recorded with what came of them
-  kAct,
-};
 
 struct NamespaceOptions {
   std::uint16_t id = 0;
@@ -42,7 +36,7 @@ class NamespaceTable {
     DRIFTLOCK_ASSERT(configured.size() < kConfiguredMax + 1);
     for (const NamespaceOptions& options : configured) {
       index_[options.id] = static_cast<std::uint8_t>(entries_.size());
-      entries_.push_back({options, 0, 0, 0.0, kLongAgo});
+      entries_.push_back({options, 0, 0, {}});
       if (options.sessions_max != 0) words_ = entries_.size() / kWordBits + 1;
     }
     users_.resize(words_ * sessions_max);
@@ -89,19 +83,7 @@ class NamespaceTable {
   [[nodiscard]] bool admit_acquire(std::uint16_t id, Nanoseconds now_ns) {
     Entry& found = entry(id);
     const double rate = found.options.acquires_per_second_max;
-    if (rate == 0) return true;
-    if (found.filled_ns == kLongAgo) {
-      found.filled_ns = now_ns;
-      found.bucket = rate;
-    }
-    if (now_ns > found.filled_ns) {
-      const double seconds = static_cast<double>(now_ns - found.filled_ns) / 1e9;
-      found.bucket = std::min(rate, found.bucket + seconds * rate);
-      found.filled_ns = now_ns;
-    }
-    if (found.bucket < 1.0) return false;
-    found.bucket -= 1.0;
-    return true;
+    return rate == 0 || found.acquires.take(now_ns, rate, rate);
   }
 
  private:
@@ -109,8 +91,7 @@ class NamespaceTable {
     NamespaceOptions options;
     std::uint32_t locks = 0;
     std::uint32_t sessions = 0;  // that count, where sessions_max is set
-    double bucket = 0.0;
-    Nanoseconds filled_ns = kLongAgo;
+    TokenBucket acquires;
   };
   [[nodiscard]] Entry& entry(std::uint16_t id) { return entries_[index_[id]]; }
   [[nodiscard]] const Entry& entry(std::uint16_t id) const { return entries_[index_[id]]; }

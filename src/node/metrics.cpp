@@ -269,7 +269,7 @@ void write_predictor(MetricWriter& out, const PredictorSummary& summary) {
 void write_renewal(MetricWriter& out, const PredictorReport& report) {
   const RenewalSummary& summary = report.renewal;
   out.gauge("driftlock_prediction_mode", "1 for the mode in force: off, shadow or act.");
-  for (const auto mode : {PredictionMode::kOff, PredictionMode::kShadow, PredictionMode::kAct}) {
+  for (const PredictionMode mode : kPredictionModes) {
     out.value(report.mode == mode ? 1 : 0, {{"mode", to_string(mode)}});
   }
   out.counter("driftlock_prediction_actions_total",

@@ -33,13 +33,6 @@ bool whole(std::string_view text, std::uint32_t most, std::uint32_t& out) {
   return error == std::errc{} && end == text.data() + text.size() && out <= most;
 }
 
-bool set_prediction(std::string_view value, PredictionMode& out) {
-  if (value == "off") return out = PredictionMode::kOff, true;
-  if (value == "shadow") return out = PredictionMode::kShadow, true;
-  if (value == "act") return out = PredictionMode::kAct, true;
-  return false;
-}
-
 bool set_rule(NamespaceOptions& options, std::string_view key, std::string_view value) {
   constexpr std::uint32_t kMost = 0xFFFFFFFF;
   std::uint32_t number = 0;
@@ -47,7 +40,7 @@ bool set_rule(NamespaceOptions& options, std::string_view key, std::string_view 
     options.fence = value == "fence";
     return value == "fence" || value == "wait";
   }
-  if (key == "predict") return set_prediction(value, options.prediction);
+  if (key == "predict") return parse_mode(value, options.prediction);
   if (key == "locks_max") return whole(value, kMost, options.locks_max);
   if (key == "sessions_max") return whole(value, kMost, options.sessions_max);
   if (key == "acquires_per_second_max") return whole(value, kMost, options.acquires_per_second_max);
@@ -85,7 +78,6 @@ Result<std::vector<NamespaceOptions>> parse_namespace_rules(const std::string& t
     if (twice) return Error{"namespace " + std::to_string(id) + " has two rules"};
     spaces.push_back(options);
   }
-  if (spaces.size() >= 255) return Error{"there may be rules for 254 namespaces at most"};
   return spaces;
 }
 

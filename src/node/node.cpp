@@ -220,9 +220,9 @@ Status Node::open_probe() {
     if (!attached.ok()) return Error{"probe.interface: " + attached.error().message};
     probe = std::move(attached).value();
   }
-  predictor_ = std::make_unique<PredictorThread>(profiles_.get(), std::move(probe),
-                                                 predictor_settings(options_.predict), *shard_,
-                                                 [this] { return clock_->now(); });
+  predictor_ = std::make_unique<PredictorThread>(
+      profiles_.get(), std::move(probe), predictor_settings(options_.predict), *shard_,
+      speculator_.get(), [this] { return clock_->now(); });
   return done();
 }
 

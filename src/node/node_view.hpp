@@ -23,7 +23,7 @@ struct NodeView {
   const FastPathCounters& counters;
   const Engine::Gauges& gauges;
   const ClockThread& clock;
-  const PredictorThread& predictor;
+  PredictorThread& predictor;              // its mode can be set
   const Speculator* speculator = nullptr;  // null: nothing is learnt of locks
   Shard& shard;
   RehearsalSource* rehearsal = nullptr;  // null: the clock is a real one

@@ -192,8 +192,7 @@ std::vector<OptionRow> clock_rows() {
               "system",
               {"system", "chrony", "phc", "simulated"}},
        "`system`: the kernel's clock, with the errors that its NTP state admits. `chrony`: the "
-       "same "
-       "clock, with the errors that chronyd's tracking report admits. `phc`: a PTP "
+       "same clock, with the errors that chronyd's tracking report admits. `phc`: a PTP "
        "hardware clock kept by ptp4l. `simulated`: a clock that means nothing outside this process "
        "and whose faults can be set through the admin socket, to rehearse them."},
       {"clock.phc_device",
@@ -208,8 +207,7 @@ std::vector<OptionRow> clock_rows() {
        "UTC."},
       {"clock.phc_readings", DRIFTLOCK_NUMBER(clock.phc_readings, 5, 1, 25),
        "phc: readings for each sample, of which the tightest counts; 1 for a device that limits "
-       "how "
-       "often it may be read."},
+       "how often it may be read."},
       {"clock.chrony_port", DRIFTLOCK_NUMBER(clock.chrony_port, 323, 1, 65'535),
        "chrony: chronyd's command port (its `cmdport`) on 127.0.0.1."},
       {"clock.interval_ms", DRIFTLOCK_NUMBER(clock.interval_ms, 100, 1, 60'000),

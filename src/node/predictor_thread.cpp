@@ -2,35 +2,21 @@
 
 #include <pthread.h>
 
-#include <array>
 #include <chrono>
 
 #include "src/node/log.hpp"
 
 namespace driftlock {
 
-const char* to_string(PredictionMode mode) {
-  constexpr std::array<const char*, 3> kNames = {"off", "shadow", "act"};
-  return kNames[static_cast<std::size_t>(mode)];
-}
-
-bool parse_mode(const std::string& text, PredictionMode& out) {
-  for (const auto mode : {PredictionMode::kOff, PredictionMode::kShadow, PredictionMode::kAct}) {
-    if (text != to_string(mode)) continue;
-    out = mode;
-    return true;
-  }
-  return false;
-}
-
 PredictorThread::PredictorThread(ProfileTable* profiles, std::unique_ptr<Probe> probe,
-                                 const Settings& settings, Shard& shard,
+                                 const Settings& settings, Shard& shard, Speculator* speculator,
                                  std::function<ClockReading()> now)
     : profiles_(profiles),
       probe_(std::move(probe)),
       interval_ns_(settings.interval_ns),
       look_ns_(settings.renewal.interval_ns),
       shard_(shard),
+      speculator_(speculator),
       now_(std::move(now)),
       wanted_mode_(profiles != nullptr ? settings.renewal.mode : PredictionMode::kOff) {
   if (profiles != nullptr) {
@@ -66,7 +52,7 @@ PredictorReport PredictorThread::report() const {
   return report_;
 }
 
-bool PredictorThread::set_mode(PredictionMode mode) const {
+bool PredictorThread::set_mode(PredictionMode mode) {
   if (profiles_ == nullptr) return mode == PredictionMode::kOff;
   wanted_mode_.store(mode);
   return true;
@@ -119,6 +105,7 @@ void PredictorThread::look() {
     log_line(LogLevel::kInfo, "prediction", {{"mode", to_string(wanted)}});
     profiles_->set_recording(wanted != PredictionMode::kOff);
     policy_->set_mode(wanted);
+    if (speculator_ != nullptr) speculator_->set_acting(wanted == PredictionMode::kAct);
   }
   const ClockReading now = now_();
   if (now.state == ClockState::kLost) return;

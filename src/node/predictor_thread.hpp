@@ -31,10 +31,6 @@ struct PredictorReport {
   RenewalSummary renewal;
 };
 
-const char* to_string(PredictionMode mode);
-// False where it is none of off, shadow, act.
-[[nodiscard]] bool parse_mode(const std::string& text, PredictionMode& out);
-
 class PredictorThread {
  public:
   struct Settings {
@@ -42,9 +38,10 @@ class PredictorThread {
     PredictorOptions predictor;
     RenewalOptions renewal;  // its interval_ns: between two looks
   };
-  // `profiles` null: no scores and no orders. `probe` null: no probe. `now` tells the node's clock.
+  // `profiles` null: no scores and no orders. `probe` null: no probe. `speculator` null: no grants
+  // in advance that would follow the mode. `now` tells the node's clock.
   PredictorThread(ProfileTable* profiles, std::unique_ptr<Probe> probe, const Settings& settings,
-                  Shard& shard, std::function<ClockReading()> now);
+                  Shard& shard, Speculator* speculator, std::function<ClockReading()> now);
   ~PredictorThread();
   PredictorThread(const PredictorThread&) = delete;
   PredictorThread& operator=(const PredictorThread&) = delete;
@@ -53,7 +50,7 @@ class PredictorThread {
   void stop();
   [[nodiscard]] PredictorReport report() const;
   // The kill switch: in force from the next look on. False where nobody is profiled.
-  [[nodiscard]] bool set_mode(PredictionMode mode) const;
+  [[nodiscard]] bool set_mode(PredictionMode mode);
 
  private:
   void run(const std::stop_token& stopping);
@@ -67,10 +64,11 @@ class PredictorThread {
   const Nanoseconds interval_ns_;
   const Nanoseconds look_ns_;
   Shard& shard_;
+  Speculator* const speculator_;
   const std::function<ClockReading()> now_;
   std::unique_ptr<Predictor> predictor_;
   std::unique_ptr<RenewalPolicy> policy_;
-  mutable std::atomic<PredictionMode> wanted_mode_;  // writer: control threads; reader: this one
+  std::atomic<PredictionMode> wanted_mode_;  // writer: control threads; reader: this one
   mutable std::mutex mutex_;
   std::condition_variable_any wake_;
   PredictorReport report_;  // guarded by mutex_

@@ -19,12 +19,12 @@
 #include <span>
 #include <vector>
 
+#include "src/base/token_bucket.hpp"
 #include "src/lock/namespaces.hpp"
 #include "src/lock/session_order.hpp"
 #include "src/predict/adaptive_liveness.hpp"
 #include "src/predict/profile.hpp"
 #include "src/predict/score.hpp"
-#include "src/predict/token_bucket.hpp"
 
 namespace driftlock {
 

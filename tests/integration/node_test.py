@@ -187,6 +187,28 @@ def case_clock(site):
             assert f"clock state={state}" in daemon.output, daemon.output
 
 
+def case_predict(site):
+    """The kill switch: what prediction may do changes at run time, grants in advance too."""
+    site.configure("[clock]\nsource = \"simulated\"\n[predict]\nmode = \"act\"\ncontention = true\n"
+                   "advance_namespaces = \"0\"\n")
+    with site.daemon() as daemon:
+        daemon.wait_for("^driftlockd ready")
+        for mode, acting in [("act", True), ("off", False), ("shadow", False), ("act", True)]:
+            code, said = site.run_client("predict", mode)
+            assert code == 0 and mode in said, (code, said)
+            until(f"mode {mode}", lambda m=mode, a=acting:
+                  site.ask("predict")["mode"] == m and
+                  site.ask("status")["contention"]["acting"] is a)
+            assert f'driftlock_prediction_mode{{mode="{mode}"}} 1' in fetch(
+                site, "http://127.0.0.1:9478/metrics")
+            code, said = site.run_client("run", "as-ever", "--", "true")
+            assert code == 0, said
+        assert "off, shadow, act" in site.ask("predict", mode="sometimes")["error"]
+        assert "wrong type" in site.ask("predict", mode=1)["error"]
+        assert site.ask("predict")["mode"] == "act"
+        assert daemon.stop() == 0, daemon.output
+
+
 def token_of(said):
     return int(re.search(r'"token": ?(\d+)', said).group(1))
 

@@ -9,18 +9,18 @@ namespace driftlock {
 
 struct TokenBucket {
   Nanoseconds filled_ns = kLongAgo;
-  float tokens = 0.0F;
+  double tokens = 0.0;
 
   // Takes one, if there is one.
   [[nodiscard]] bool take(Nanoseconds now_ns, double per_second, double burst) {
-    if (filled_ns == kLongAgo) tokens = static_cast<float>(burst);
-    if (filled_ns != kLongAgo && now_ns > filled_ns) {
-      const double earned = static_cast<double>(now_ns - filled_ns) / 1e9 * per_second;
-      tokens = static_cast<float>(std::min(burst, static_cast<double>(tokens) + earned));
+    if (filled_ns == kLongAgo) {
+      tokens = burst;
+    } else if (now_ns > filled_ns) {
+      tokens = std::min(burst, tokens + static_cast<double>(now_ns - filled_ns) / 1e9 * per_second);
     }
     filled_ns = std::max(filled_ns, now_ns);
-    if (tokens < 1.0F) return false;
-    tokens -= 1.0F;
+    if (tokens < 1.0) return false;
+    tokens -= 1.0;
     return true;
   }
 };
